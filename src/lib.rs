@@ -1,0 +1,4 @@
+//! flowgate: a stream router with real flow control.
+#![deny(unsafe_code)]
+
+pub mod proto;

@@ -1,0 +1,2 @@
+//! The `flowgate` program.
+fn main() {}

@@ -1,0 +1,5 @@
+//! Sans-I/O protocol cores: bytes and `now` in, items and actions out.
+//!
+//! Nothing here knows a socket, a clock, a random source or an entity of the router. There are two forms
+//! only. A *decoder* is a pure function over the front of its input; a *session* is a state machine whose
+//! every call leaves its list of actions complete. Items name ranges of the input instead of copying it.
