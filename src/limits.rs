@@ -1,0 +1,162 @@
+//! Every bound and default watermark, with its unit and its reason, and how they relate.
+//!
+//! A constant says whether its value was measured, comes from a standard or was chosen. Bounds that only one
+//! protocol core needs live beside it (`proto`).
+
+use std::time::Duration;
+
+// ---- Buffers ----------------------------------------------------------------------------------------------
+
+/// Bytes that one unit of `-b` stands for; the buffer size of rtp2httpd (server spec §11.1).
+pub const POOL_UNIT_BYTES: usize = 1536;
+/// Default of `-b`: 16,384 units, 24 MiB (server spec §2.2).
+pub const POOL_UNITS_DEFAULT: usize = 16_384;
+/// Least `-b`: below it a single run of a tick no longer fits beside the answers.
+pub const POOL_UNITS_MIN: usize = 64;
+/// Smallest buffer, bytes: an Ethernet datagram's payload or a response head.
+pub const BUFFER_BYTES_MIN: usize = 2 << 10;
+/// Largest buffer, bytes: what one channel may bring in one tick.
+pub const BUFFER_BYTES_MAX: usize = 256 << 10;
+/// One part in this many of the pool is kept for response heads and error answers …
+pub const POOL_RESERVE_SHARE: usize = 8;
+/// … but at most this many bytes.
+pub const POOL_RESERVE_BYTES_MAX: usize = 96 << 10;
+/// Bytes of unused buffers kept for reuse. Chosen: a few ticks of one busy channel.
+pub const POOL_SPARE_BYTES_MAX: usize = 512 << 10;
+/// Runs held as memory files at a time; each costs a descriptor.
+pub const SEGMENTS_MAX: usize = 256;
+
+// ---- Client queues (server spec §11.2 to §11.4) -----------------------------------------------------------
+
+/// Least share of the pool a client is promised, bytes: 64 units.
+pub const QUEUE_SHARE_BYTES_MIN: usize = 64 * POOL_UNIT_BYTES;
+/// Least limit of a client's queue, bytes: 4 units.
+pub const QUEUE_LIMIT_BYTES_MIN: usize = 4 * POOL_UNIT_BYTES;
+/// High watermark of a client of a TCP upstream, percent of its limit.
+pub const QUEUE_HIGH_PERCENT: usize = 75;
+/// Low watermark, percent of the limit; a live client that skips resumes here too.
+pub const QUEUE_LOW_PERCENT: usize = 50;
+/// Above one and a half shares for this long, a client is called slow.
+pub const SLOW_AFTER: Duration = Duration::from_millis(3000);
+
+// ---- Live channels ----------------------------------------------------------------------------------------
+
+/// Default flush interval with at most [`FLUSH_FEW`] subscribers. Measured (`scripts/bench`): a wake-up per
+/// packet costs four to six times the CPU, and below 5 ms nothing is gained that a viewer notices.
+pub const FLUSH_INTERVAL_FEW: Duration = Duration::from_millis(5);
+/// Default flush interval with at least [`FLUSH_MANY`] subscribers.
+pub const FLUSH_INTERVAL_MANY: Duration = Duration::from_millis(20);
+/// Up to so many subscribers are few.
+pub const FLUSH_FEW: usize = 16;
+/// From so many on they are many; in between the interval grows in proportion.
+pub const FLUSH_MANY: usize = 64;
+/// Shortest interval the tick of a fast channel shrinks to.
+pub const FLUSH_INTERVAL_MIN: Duration = Duration::from_millis(1);
+/// Largest `--flush-interval`.
+pub const FLUSH_INTERVAL_MAX: Duration = Duration::from_millis(100);
+/// Ticks in a row that bring nothing before a channel's socket goes back to the poll.
+pub const QUIET_TICKS: u32 = 4;
+/// Bytes a channel may bring in one tick before the tick is shortened.
+pub const TICK_BYTES_MAX: usize = 256 << 10;
+/// Buffers a channel fills per turn; more waits for the next turn.
+pub const CHANNEL_BUFFERS_PER_TURN: usize = 8;
+/// From so many subscribers on, runs go out by page reference (`sendfile`). Measured, see `scripts/bench`.
+pub const SHARED_PAGES_SUBSCRIBERS: usize = 16;
+/// Smallest run worth that, bytes: a few pages.
+pub const SHARED_PAGES_BYTES_MIN: usize = 16 << 10;
+/// What the kernel charges a receive buffer for a datagram of 1328 bytes, in percent of its size.
+pub const DATAGRAM_CHARGE_PERCENT: usize = 174;
+/// A hole in the sequence is given up after this long. Chosen: reordering inside an access network takes a
+/// few milliseconds, and a stalled picture is worse than a lost packet.
+pub const HOLE_WAIT: Duration = Duration::from_millis(50);
+/// The first packets of a channel are put in order for at most this long (multicast spec §20.4).
+pub const START_WAIT: Duration = Duration::from_millis(20);
+/// Groups received at a time, lingering ones included.
+pub const CHANNELS_MAX: usize = 1024;
+/// Default of `--channel-linger`.
+pub const CHANNEL_LINGER: Duration = Duration::from_secs(2);
+/// Default of `--channel-linger-max`.
+pub const CHANNELS_LINGERING_MAX: usize = 8;
+/// Default of `--no-data-timeout`. Chosen: senders that loop a recording pause for about 3 s.
+pub const NO_DATA_TIMEOUT: Duration = Duration::from_secs(5);
+/// Default of `-B`, bytes (server spec §2.2).
+pub const UDP_RECEIVE_BUFFER_BYTES: usize = 512 << 10;
+/// Default of `--fast-start`, bytes. Chosen: two seconds between random-access points at 16 Mbit/s.
+pub const FAST_START_BYTES: usize = 4096 << 10;
+/// All rings together hold at most one part in this many of the pool.
+pub const FAST_START_POOL_SHARE: usize = 2;
+
+// ---- HTTP connections -------------------------------------------------------------------------------------
+
+/// A request head must be complete this long after the connection was made.
+pub const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// Connections that have not sent their request yet; the oldest gives way to a new one.
+pub const CONNECTIONS_READING_MAX: usize = 2048;
+/// All connections; further ones wait in the listener's backlog.
+pub const CONNECTIONS_MAX: usize = 65_536;
+/// Listening sockets (server spec §4.2).
+pub const LISTENERS_MAX: usize = 32;
+/// Connections waiting to be accepted, per listener.
+pub const LISTEN_BACKLOG: i32 = 1024;
+/// Connections accepted per turn.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// When descriptors have run out, accepting is tried again this much later.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// After the last byte of an answer the client may take this long to close; what it sends is discarded.
+pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// Bytes of what a client sends that are discarded per turn.
+pub const DISCARD_BYTES_PER_TURN: usize = 64 << 10;
+/// A client that has taken nothing for this long is asked whether it is still there.
+pub const STALL_CHECK: Duration = Duration::from_secs(30);
+/// Unanswered probes or retransmissions in a row after which a stalled client counts as gone. About 25 s at
+/// the kernel's usual first timeout of 200 ms.
+pub const UNANSWERED_MAX: u8 = 7;
+/// Parts of one gathered write.
+pub const WRITE_PARTS_MAX: usize = 64;
+/// Bytes written to one client per turn; the rest waits for the next.
+pub const WRITE_BYTES_PER_TURN: usize = 1 << 20;
+/// TCP keep-alive of client connections: idle time, interval, probes (server spec §4.4).
+pub const KEEPALIVE: (Duration, Duration, u32) =
+    (Duration::from_secs(30), Duration::from_secs(5), 3);
+/// Default of `-m` (server spec §2.2).
+pub const CLIENTS_MAX: usize = 5;
+
+// ---- Names, upstreams, stopping ---------------------------------------------------------------------------
+
+/// Name look-ups waiting for the resolver.
+pub const LOOKUPS_MAX: usize = 64;
+/// A client waits this long for a name.
+pub const LOOKUP_WAIT: Duration = Duration::from_secs(5);
+/// Addresses kept of one look-up.
+pub const ADDRESSES_MAX: usize = 16;
+/// Bytes read from a TCP upstream at a time.
+pub const UPSTREAM_READ_BYTES: usize = 16 << 10;
+/// Reads from one TCP upstream per turn.
+pub const UPSTREAM_READS_PER_TURN: usize = 16;
+/// After SIGTERM, clients may take what is queued for this long.
+pub const STOP_WAIT: Duration = Duration::from_secs(3);
+/// Events taken from the kernel per wait.
+pub const EVENTS_PER_TICK: usize = 1024;
+
+const _: () = {
+    assert!(BUFFER_BYTES_MIN.is_power_of_two() && BUFFER_BYTES_MAX.is_power_of_two());
+    assert!(BUFFER_BYTES_MIN >= POOL_UNIT_BYTES);
+    // The smallest pool still gives a buffer of the smallest kind to media and to answers.
+    assert!(POOL_UNITS_MIN * POOL_UNIT_BYTES / POOL_RESERVE_SHARE >= 2 * BUFFER_BYTES_MIN);
+    assert!(POOL_UNITS_MIN * POOL_UNIT_BYTES / 8 >= BUFFER_BYTES_MIN);
+    assert!(QUEUE_LOW_PERCENT < QUEUE_HIGH_PERCENT && QUEUE_HIGH_PERCENT < 100);
+    assert!(QUEUE_LIMIT_BYTES_MIN <= QUEUE_SHARE_BYTES_MIN);
+    // One read past the high mark stays under the limit for the least share a client is promised.
+    assert!(
+        QUEUE_SHARE_BYTES_MIN * QUEUE_HIGH_PERCENT / 100 + UPSTREAM_READ_BYTES
+            <= QUEUE_SHARE_BYTES_MIN
+    );
+    assert!(TICK_BYTES_MAX <= BUFFER_BYTES_MAX);
+    assert!(FLUSH_FEW < FLUSH_MANY);
+    assert!(FLUSH_INTERVAL_MIN.as_nanos() <= FLUSH_INTERVAL_FEW.as_nanos());
+    assert!(FLUSH_INTERVAL_FEW.as_nanos() < FLUSH_INTERVAL_MANY.as_nanos());
+    assert!(FLUSH_INTERVAL_MANY.as_nanos() <= FLUSH_INTERVAL_MAX.as_nanos());
+    assert!(CONNECTIONS_READING_MAX < CONNECTIONS_MAX);
+    assert!(UPSTREAM_READ_BYTES <= BUFFER_BYTES_MAX);
+    assert!(FAST_START_BYTES <= POOL_UNITS_DEFAULT * POOL_UNIT_BYTES / FAST_START_POOL_SHARE);
+};

@@ -1,0 +1,329 @@
+//! `MioNet`: sockets over mio's poll.
+
+use std::io::{self, IoSlice, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use socket2::{Domain, Protocol, SockRef, Socket as OsSocket, TcpKeepalive, Type};
+
+use super::resolver::Resolver;
+use super::{
+    Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Membership, Net, Socket,
+    SocketId, nonblocking, rejoin,
+};
+use crate::arena::{Arena, Id};
+use crate::limits::{EVENTS_PER_TICK, KEEPALIVE, LISTEN_BACKLOG};
+use crate::pool::Packet;
+use crate::sys::{self, signal::Signals};
+
+/// A token is `generation << INDEX_BITS | index`: a million sockets, and 12 bits of generation where a word
+/// has 32.
+const INDEX_BITS: u32 = 20;
+const GENERATION_BITS: u32 = if usize::BITS > 32 { 32 } else { 12 };
+const WAKER: Token = Token(usize::MAX);
+const SIGNALS: Token = Token(usize::MAX - 1);
+
+/// The real network.
+pub struct MioNet {
+    poll: Poll,
+    events: Events,
+    sockets: Arena<OwnedFd>,
+    resolver: Resolver,
+    signals: Option<Signals>,
+}
+
+impl MioNet {
+    /// A network without sockets and without signals.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no poll.
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let resolver = Resolver::new(Waker::new(poll.registry(), WAKER)?);
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_TICK),
+            sockets: Arena::with_generation_bits(GENERATION_BITS),
+            resolver,
+            signals: None,
+        })
+    }
+
+    /// Delivers the signals of the process as [`Event::Signal`] from now on.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub fn install_signals(&mut self) -> io::Result<()> {
+        let signals = Signals::install()?;
+        self.poll.registry().register(
+            &mut SourceFd(&signals.as_raw_fd()),
+            SIGNALS,
+            Interest::READABLE,
+        )?;
+        self.signals = Some(signals);
+        Ok(())
+    }
+
+    fn fd(&self, socket: SocketId) -> io::Result<&OwnedFd> {
+        self.sockets
+            .get(key(socket))
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Keeps a stream or listener and registers both directions, once.
+    fn add_polled(&mut self, socket: OsSocket) -> io::Result<SocketId> {
+        let id = self.add(socket);
+        match self.register(id, Interest::READABLE | Interest::WRITABLE) {
+            Ok(()) => Ok(id),
+            Err(error) => {
+                self.close(id);
+                Err(error)
+            }
+        }
+    }
+
+    fn add(&mut self, socket: OsSocket) -> SocketId {
+        let id = self.sockets.insert(socket.into());
+        Id::from_parts(id.index(), id.generation())
+    }
+
+    fn register(&mut self, id: SocketId, interest: Interest) -> io::Result<()> {
+        if id.index() >> INDEX_BITS != 0 {
+            return Err(io::Error::other("more sockets than poll tokens"));
+        }
+        let token = Token((id.generation() as usize) << INDEX_BITS | id.index() as usize);
+        let fd = self.fd(id)?.as_raw_fd();
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&fd), token, interest)
+    }
+}
+
+fn key(id: SocketId) -> Id<OwnedFd> {
+    Id::from_parts(id.index(), id.generation())
+}
+
+fn socket_id(token: Token) -> SocketId {
+    Id::<Socket>::from_parts(
+        (token.0 & ((1 << INDEX_BITS) - 1)) as u32,
+        (token.0 >> INDEX_BITS) as u32,
+    )
+}
+
+fn stream_socket(address: SocketAddr) -> io::Result<OsSocket> {
+    // `Type::STREAM` of socket2 is close-on-exec already.
+    let socket = OsSocket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+impl Net for MioNet {
+    #[allow(clippy::disallowed_methods, reason = "this is the clock")]
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        for event in &self.events {
+            match event.token() {
+                WAKER => self.resolver.take_answers(events),
+                SIGNALS => {
+                    while let Some(signal) = self.signals.as_mut().and_then(Signals::take) {
+                        events.push(Event::Signal(signal));
+                    }
+                }
+                token => {
+                    // A hang-up or an error shows in whichever call comes next, so it counts as both edges.
+                    let ended =
+                        event.is_error() || (event.is_read_closed() && event.is_write_closed());
+                    events.push(Event::Ready {
+                        socket: socket_id(token),
+                        readable: event.is_readable() || event.is_read_closed() || ended,
+                        writable: event.is_writable() || event.is_write_closed() || ended,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, address: SocketAddr) -> io::Result<SocketId> {
+        let socket = stream_socket(address)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        // Without this a restart would wait for the connections of the last run to be forgotten. Linux does
+        // not let a second listener share the port by it.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(LISTEN_BACKLOG)?;
+        self.add_polled(socket)
+    }
+
+    fn local_address(&self, socket: SocketId) -> io::Result<SocketAddr> {
+        let address = SockRef::from(self.fd(socket)?).local_addr()?;
+        address
+            .as_socket()
+            .ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    fn accept(&mut self, listener: SocketId) -> io::Result<Io<Accepted>> {
+        let fd = self.fd(listener)?;
+        let (socket, peer) = match nonblocking(|| SockRef::from(fd).accept())? {
+            Io::Done(accepted) => accepted,
+            Io::Blocked => return Ok(Io::Blocked),
+        };
+        socket.set_nonblocking(true)?;
+        // Each of these only improves matters; a connection without them still works.
+        let _ = socket.set_tcp_nodelay(true);
+        let (idle, interval, probes) = KEEPALIVE;
+        let keepalive = TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval(interval)
+            .with_retries(probes);
+        let _ = socket.set_tcp_keepalive(&keepalive);
+        let peer = peer.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+        let socket = self.add_polled(socket)?;
+        Ok(Io::Done(Accepted { socket, peer }))
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId> {
+        let socket = stream_socket(address)?;
+        let _ = socket.set_tcp_nodelay(true);
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+            _ => self.add_polled(socket),
+        }
+    }
+
+    fn read(&mut self, socket: SocketId, bytes: &mut [u8]) -> io::Result<Io<usize>> {
+        let socket = SockRef::from(self.fd(socket)?);
+        nonblocking(|| (&*socket).read(bytes))
+    }
+
+    fn write(&mut self, socket: SocketId, parts: &[IoSlice<'_>]) -> io::Result<Io<usize>> {
+        let socket = SockRef::from(self.fd(socket)?);
+        match parts {
+            [part] => nonblocking(|| socket.send_with_flags(part, libc::MSG_NOSIGNAL)),
+            _ => nonblocking(|| socket.send_vectored_with_flags(parts, libc::MSG_NOSIGNAL)),
+        }
+    }
+
+    fn write_pages(&mut self, socket: SocketId, view: &Packet) -> io::Result<Io<usize>> {
+        let (segment, range) = view.segment().ok_or(io::ErrorKind::InvalidInput)?;
+        let fd = self.fd(socket)?;
+        nonblocking(|| segment.send(fd.as_fd(), range.start, range.len()))
+    }
+
+    fn finish(&mut self, socket: SocketId) {
+        if let Ok(fd) = self.fd(socket) {
+            // The peer may be gone already, which is as good.
+            let _ = SockRef::from(fd).shutdown(std::net::Shutdown::Write);
+        }
+    }
+
+    fn unanswered(&self, socket: SocketId) -> io::Result<u8> {
+        sys::tcp::unanswered(self.fd(socket)?.as_fd())
+    }
+
+    fn join(&mut self, address: &GroupAddress, receive_buffer_bytes: usize) -> io::Result<Joined> {
+        let membership = membership(address)?;
+        let socket = OsSocket::new(
+            Domain::for_address(address.group),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )?;
+        socket.set_nonblocking(true)?;
+        let receive_buffer_bytes =
+            sys::udp::set_receive_buffer(socket.as_fd(), receive_buffer_bytes)?;
+        socket.set_reuse_address(true)?;
+        if let Some(interface) = &address.interface
+            && let Err(error) = socket.bind_device(Some(interface.as_bytes()))
+        {
+            log::error!("cannot bind to interface {interface}: {error}; the join alone selects it");
+        }
+        // Bound to the group and not to the wildcard address, so that only this group's datagrams arrive.
+        socket.bind(&bind_address(address, membership.interface).into())?;
+        sys::udp::join(socket.as_fd(), &membership)?;
+        Ok(Joined {
+            socket: self.add(socket),
+            receive_buffer_bytes,
+        })
+    }
+
+    fn rejoin(&mut self, socket: SocketId, address: &GroupAddress) -> io::Result<()> {
+        rejoin::rejoin(self.fd(socket)?.as_fd(), &membership(address)?)
+    }
+
+    fn watch(&mut self, socket: SocketId) -> io::Result<()> {
+        self.register(socket, Interest::READABLE)
+    }
+
+    fn unwatch(&mut self, socket: SocketId) -> io::Result<()> {
+        let fd = self.fd(socket)?.as_raw_fd();
+        self.poll.registry().deregister(&mut SourceFd(&fd))
+    }
+
+    fn receive(
+        &mut self,
+        socket: SocketId,
+        batch: &mut Batch,
+        run: &mut [u8],
+        layout: Layout,
+    ) -> io::Result<Io<usize>> {
+        let fd = self.fd(socket)?;
+        nonblocking(|| batch.receive(fd.as_fd(), run, layout))
+    }
+
+    fn resolve(&mut self, lookup: LookupId, names: Vec<String>) -> io::Result<()> {
+        self.resolver.ask(lookup, names)
+    }
+
+    fn close(&mut self, socket: SocketId) {
+        // Closing the only descriptor of a socket takes it out of the poll too.
+        self.sockets.remove(key(socket));
+    }
+}
+
+/// Which membership `address` asks for (multicast spec §3.3).
+fn membership(address: &GroupAddress) -> io::Result<Membership> {
+    let interface = match (&address.interface, address.group) {
+        (Some(name), _) => sys::udp::interface_index(name).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("there is no interface {name}"),
+            )
+        })?,
+        (None, SocketAddr::V6(group)) => group.scope_id(),
+        (None, SocketAddr::V4(_)) => 0,
+    };
+    Ok(Membership {
+        group: address.group.ip(),
+        source: address.source,
+        interface,
+    })
+}
+
+/// A link-local IPv6 group can only be bound with its interface.
+fn bind_address(address: &GroupAddress, interface: u32) -> SocketAddr {
+    match (address.group, address.group.ip()) {
+        (SocketAddr::V6(mut group), IpAddr::V6(_)) => {
+            group.set_scope_id(interface);
+            group.into()
+        }
+        (group, _) => group,
+    }
+}

@@ -1,0 +1,296 @@
+//! The edge to the operating system: `trait Net`, behind which sockets, the clock and name look-ups live.
+//!
+//! `MioNet` is the real one, `SimNet` (tests) the simulated one. `WouldBlock` never leaves this module: it is
+//! the value [`Io::Blocked`]. Interests are registered once, edge-triggered, in both directions; only a live
+//! datagram source leaves the poll for a while, because it is read by the clock ([`Net::unwatch`]).
+
+pub mod mio;
+mod rejoin;
+mod resolver;
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crate::arena::Id;
+use crate::pool::Packet;
+pub use crate::sys::signal::Signal;
+pub use crate::sys::udp::{Batch, Datagram, Layout, Membership};
+
+/// What a [`SocketId`] names; has no value of its own.
+#[derive(Debug)]
+pub enum Socket {}
+/// Names an open socket of a [`Net`].
+pub type SocketId = Id<Socket>;
+
+/// Names a look-up under way; given by whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LookupId(pub u64);
+
+/// Result of an operation that may find nothing to do yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Io<T> {
+    /// It was done.
+    Done(T),
+    /// It would have had to wait; an edge will tell when to try again.
+    Blocked,
+}
+
+/// Turns `WouldBlock` into [`Io::Blocked`] and repeats what a signal interrupted.
+///
+/// # Errors
+///
+/// Every other error as it is.
+pub fn nonblocking<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<Io<T>> {
+    loop {
+        return match operation() {
+            Ok(value) => Ok(Io::Done(value)),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => Ok(Io::Blocked),
+                io::ErrorKind::Interrupted => continue,
+                // No buffer space in the kernel passes like a full socket buffer does.
+                _ if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(Io::Blocked),
+                _ => Err(error),
+            },
+        };
+    }
+}
+
+/// Something that happened, as [`Net::poll`] reports it.
+#[derive(Debug)]
+pub enum Event {
+    /// A socket has a new edge. Hang-ups and errors count as both; the next call says what happened.
+    Ready {
+        /// Which.
+        socket: SocketId,
+        /// It may be read, or accepts.
+        readable: bool,
+        /// It may be written.
+        writable: bool,
+    },
+    /// A name look-up ended: for each name its addresses, at least one, or what went wrong.
+    Resolved {
+        /// As given to [`Net::resolve`].
+        lookup: LookupId,
+        /// One list per name asked for.
+        result: Result<Vec<Vec<IpAddr>>, String>,
+    },
+    /// A signal arrived.
+    Signal(Signal),
+}
+
+/// How to receive a group of datagrams.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GroupAddress {
+    /// Address and port; the scope id of an IPv6 group names an interface if `interface` does not.
+    pub group: SocketAddr,
+    /// The only source to accept.
+    pub source: Option<IpAddr>,
+    /// Name of the interface to join on.
+    pub interface: Option<String>,
+}
+
+/// A joined socket.
+#[derive(Debug, Clone, Copy)]
+pub struct Joined {
+    /// The socket.
+    pub socket: SocketId,
+    /// Bytes the kernel lets wait in it, by its own way of counting.
+    pub receive_buffer_bytes: usize,
+}
+
+/// An accepted connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Accepted {
+    /// The connection.
+    pub socket: SocketId,
+    /// The client's address.
+    pub peer: SocketAddr,
+}
+
+/// The operating system, as far as the router needs it.
+pub trait Net {
+    /// The clock, monotonic. The router reads it once per tick.
+    fn now(&self) -> Instant;
+
+    /// Waits for events, at most `timeout`, or for ever, and appends them to `events`.
+    ///
+    /// # Errors
+    ///
+    /// Only when waiting itself is impossible.
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// Opens a listening TCP socket. IPv6 listeners take IPv6 connections only.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports, for instance `AddrInUse`.
+    fn listen(&mut self, address: SocketAddr) -> io::Result<SocketId>;
+
+    /// The address a listener is bound to.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn local_address(&self, socket: SocketId) -> io::Result<SocketAddr>;
+
+    /// Takes a waiting connection.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports, for instance that descriptors have run out.
+    fn accept(&mut self, listener: SocketId) -> io::Result<Io<Accepted>>;
+
+    /// Starts a TCP connection; a writable edge follows when it is made or has failed.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports at once.
+    fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId>;
+
+    /// Reads from a stream; `Done(0)` is its end.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn read(&mut self, socket: SocketId, bytes: &mut [u8]) -> io::Result<Io<usize>>;
+
+    /// Writes to a stream as much as it takes now.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn write(&mut self, socket: SocketId, parts: &[IoSlice<'_>]) -> io::Result<Io<usize>>;
+
+    /// As [`Net::write`], for a view of shared pages.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn write_pages(&mut self, socket: SocketId, view: &Packet) -> io::Result<Io<usize>>;
+
+    /// Ends the sending direction of a stream.
+    fn finish(&mut self, socket: SocketId);
+
+    /// How often in a row the peer of a stream has left the kernel without an answer.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn unanswered(&self, socket: SocketId) -> io::Result<u8>;
+
+    /// Opens a datagram socket and joins a group. It is not in the poll yet.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown interface, otherwise what the system reports.
+    fn join(&mut self, address: &GroupAddress, receive_buffer_bytes: usize) -> io::Result<Joined>;
+
+    /// Tells the network again that the group is wanted, without leaving it.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn rejoin(&mut self, socket: SocketId, address: &GroupAddress) -> io::Result<()>;
+
+    /// Puts a datagram socket into the poll. What waits in it already makes an edge.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn watch(&mut self, socket: SocketId) -> io::Result<()>;
+
+    /// Takes a datagram socket out of the poll: from now on it is read by the clock.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn unwatch(&mut self, socket: SocketId) -> io::Result<()>;
+
+    /// Receives datagrams into `run`, as [`Batch::receive`] does. A batch that is not full has emptied the
+    /// socket.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn receive(
+        &mut self,
+        socket: SocketId,
+        batch: &mut Batch,
+        run: &mut [u8],
+        layout: Layout,
+    ) -> io::Result<Io<usize>>;
+
+    /// Starts looking up `names`; an [`Event::Resolved`] follows.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceBusy` when too many look-ups are waiting.
+    fn resolve(&mut self, lookup: LookupId, names: Vec<String>) -> io::Result<()>;
+
+    /// Closes a socket and forgets its id.
+    fn close(&mut self, socket: SocketId);
+}
+
+/// A socket as its entity sees it: with the readiness that past edges have left behind.
+///
+/// A flag is set by an edge and cleared only when a call has been [`Io::Blocked`].
+#[derive(Debug, Clone, Copy)]
+pub struct Watched {
+    /// The socket.
+    pub id: SocketId,
+    /// Reading may bring something.
+    pub readable: bool,
+    /// Writing may be possible.
+    pub writable: bool,
+}
+
+impl Watched {
+    /// A socket about which nothing is known yet.
+    pub fn new(id: SocketId) -> Self {
+        Self {
+            id,
+            readable: false,
+            writable: false,
+        }
+    }
+
+    /// Notes an edge.
+    pub fn note(&mut self, readable: bool, writable: bool) {
+        self.readable |= readable;
+        self.writable |= writable;
+    }
+
+    /// Reads; clears `readable` when nothing waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Net::read`].
+    pub fn read(&mut self, net: &mut dyn Net, bytes: &mut [u8]) -> io::Result<Io<usize>> {
+        let result = net.read(self.id, bytes);
+        self.readable &= !matches!(result, Ok(Io::Blocked));
+        result
+    }
+
+    /// Writes; clears `writable` when the socket is full.
+    ///
+    /// # Errors
+    ///
+    /// As [`Net::write`].
+    pub fn write(&mut self, net: &mut dyn Net, parts: &[IoSlice<'_>]) -> io::Result<Io<usize>> {
+        let result = net.write(self.id, parts);
+        self.writable &= !matches!(result, Ok(Io::Blocked));
+        result
+    }
+
+    /// As [`Watched::write`], for a view of shared pages.
+    ///
+    /// # Errors
+    ///
+    /// As [`Net::write_pages`].
+    pub fn write_pages(&mut self, net: &mut dyn Net, view: &Packet) -> io::Result<Io<usize>> {
+        let result = net.write_pages(self.id, view);
+        self.writable &= !matches!(result, Ok(Io::Blocked));
+        result
+    }
+}

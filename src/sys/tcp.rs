@@ -1,0 +1,36 @@
+//! What the kernel knows about a TCP connection.
+
+use std::io;
+use std::mem::{MaybeUninit, offset_of, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::check;
+
+/// How many times in a row the peer has not answered: retransmissions of data or probes of a closed window.
+///
+/// A peer that merely stops reading goes on acknowledging probes, so the figure stays 0 for it however long
+/// it stalls; a peer that is gone lets it grow (Linux `tcp_info`: `tcpi_retransmits`, `tcpi_probes`).
+///
+/// # Errors
+///
+/// What `getsockopt` reports, or `Unsupported` when the kernel returns less than these fields.
+pub fn unanswered(fd: BorrowedFd<'_>) -> io::Result<u8> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: `info` has room for `len` bytes, and both outlive the call.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    })?;
+    if (len as usize) <= offset_of!(libc::tcp_info, tcpi_backoff) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    // SAFETY: zero is valid for every field of `tcp_info`, so the value is initialised whatever came back.
+    let info = unsafe { info.assume_init() };
+    Ok(info.tcpi_retransmits.max(info.tcpi_probes))
+}
