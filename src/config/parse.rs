@@ -1,0 +1,438 @@
+//! Single settings out of text: strict, pure, the same for every place a setting can come from.
+//!
+//! A number is decimal digits and nothing else, so that `5x` is a mistake and not 5.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{
+    CHANNEL_LINGER, CHANNELS_LINGERING_MAX, CLIENTS_MAX, FAST_START_KIB, FLUSH_INTERVAL,
+    INTERFACE_BYTES_MAX, MCAST_REJOIN_SECONDS, NO_DATA_TIMEOUT, POOL_BUFFER_BYTES,
+    POOL_BUFFERS_MAX, UDP_RECEIVE_BUFFER_BYTES, Verbosity,
+};
+
+/// Characters of a refused value that are repeated in the complaint.
+const SHOWN_MAX: usize = 64;
+
+/// A value that is not accepted, and what would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    value: String,
+    accepted: String,
+}
+
+impl Rejected {
+    /// `value` as it was given; `accepted` continues the words “give …”.
+    pub fn new(value: &str, accepted: impl Into<String>) -> Rejected {
+        Rejected {
+            value: quoted(value),
+            accepted: accepted.into(),
+        }
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not accepted; give {}", self.value, self.accepted)
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+/// Text from outside as one printable line: in quotes, escaped, cut after 64 characters.
+pub fn quoted(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// [`Config::clients_max`](super::Config::clients_max).
+pub fn clients_max(text: &str) -> Result<usize, Rejected> {
+    whole(text, CLIENTS_MAX, "a whole number")
+}
+
+/// [`Config::pool_buffers_max`](super::Config::pool_buffers_max).
+pub fn pool_buffers_max(text: &str) -> Result<usize, Rejected> {
+    let what = format!("a whole number of {POOL_BUFFER_BYTES}-byte buffers");
+    whole(text, POOL_BUFFERS_MAX, &what)
+}
+
+/// [`Config::udp_receive_buffer_bytes`](super::Config::udp_receive_buffer_bytes).
+pub fn udp_receive_buffer_bytes(text: &str) -> Result<usize, Rejected> {
+    whole(text, UDP_RECEIVE_BUFFER_BYTES, "a whole number of bytes")
+}
+
+/// [`Config::mcast_rejoin_interval`](super::Config::mcast_rejoin_interval), 0 for `None`.
+pub fn mcast_rejoin_interval(text: &str) -> Result<Option<Duration>, Rejected> {
+    let seconds = whole(text, MCAST_REJOIN_SECONDS, "a whole number of seconds")?;
+    Ok((seconds > 0).then(|| Duration::from_secs(seconds as u64)))
+}
+
+/// [`Config::channel_linger`](super::Config::channel_linger).
+pub fn channel_linger(text: &str) -> Result<Duration, Rejected> {
+    seconds(text, CHANNEL_LINGER)
+}
+
+/// [`Config::channels_lingering_max`](super::Config::channels_lingering_max).
+pub fn channels_lingering_max(text: &str) -> Result<usize, Rejected> {
+    whole(text, CHANNELS_LINGERING_MAX, "a whole number")
+}
+
+/// [`Config::fast_start_bytes`](super::Config::fast_start_bytes), from KiB; `off` and 0 are none.
+pub fn fast_start_bytes(text: &str) -> Result<usize, Rejected> {
+    if text.eq_ignore_ascii_case("off") || digits(text) == Some(0) {
+        return Ok(0);
+    }
+    let kib = whole(text, FAST_START_KIB, "off or a whole number of KiB")?;
+    Ok(kib * 1024)
+}
+
+/// [`Config::flush_interval`](super::Config::flush_interval), from milliseconds; `auto` is `None`.
+pub fn flush_interval(text: &str) -> Result<Option<Duration>, Rejected> {
+    if text.eq_ignore_ascii_case("auto") {
+        return Ok(None);
+    }
+    match decimal(text, 6) {
+        Some(interval) if FLUSH_INTERVAL.contains(&interval) => Ok(Some(interval)),
+        _ => {
+            let (low, high) = FLUSH_INTERVAL.into_inner();
+            let (low, high) = (low.as_millis(), high.as_millis());
+            let accepted = format!("auto or milliseconds from {low} to {high}, decimals allowed");
+            Err(Rejected::new(text, accepted))
+        }
+    }
+}
+
+/// [`Config::no_data_timeout`](super::Config::no_data_timeout).
+pub fn no_data_timeout(text: &str) -> Result<Duration, Rejected> {
+    seconds(text, NO_DATA_TIMEOUT)
+}
+
+/// A [`Verbosity`] by number or by name in either case.
+pub fn verbosity(text: &str) -> Result<Verbosity, Rejected> {
+    let by_number = Verbosity::ALL
+        .into_iter()
+        .find(|level| digits(text) == Some(*level as u64));
+    let by_name = || {
+        Verbosity::ALL
+            .into_iter()
+            .find(|level| level.name().eq_ignore_ascii_case(text))
+    };
+    by_number.or_else(by_name).ok_or_else(|| {
+        let names = Verbosity::ALL.map(Verbosity::name).join(", ");
+        let last = Verbosity::Trace as u8;
+        Rejected::new(text, format!("a level from 0 to {last} or one of {names}"))
+    })
+}
+
+/// The name of a network interface: what the kernel accepts as one, never shortened.
+pub fn interface(text: &str) -> Result<String, Rejected> {
+    let fits = (1..=INTERFACE_BYTES_MAX).contains(&text.len());
+    if fits && !text.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
+        return Ok(text.to_owned());
+    }
+    let accepted = format!(
+        "an interface name of 1 to {INTERFACE_BYTES_MAX} bytes without \"/\" and white space"
+    );
+    Err(Rejected::new(text, accepted))
+}
+
+fn whole(text: &str, range: RangeInclusive<usize>, what: &str) -> Result<usize, Rejected> {
+    match digits(text).and_then(|number| usize::try_from(number).ok()) {
+        Some(number) if range.contains(&number) => Ok(number),
+        _ => {
+            let (low, high) = range.into_inner();
+            Err(Rejected::new(text, format!("{what} from {low} to {high}")))
+        }
+    }
+}
+
+fn seconds(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, Rejected> {
+    match decimal(text, 9) {
+        Some(duration) if range.contains(&duration) => Ok(duration),
+        _ => {
+            let (low, high) = (range.start().as_secs_f64(), range.end().as_secs_f64());
+            let accepted = format!("seconds from {low} to {high}, decimals allowed");
+            Err(Rejected::new(text, accepted))
+        }
+    }
+}
+
+/// `None` unless `text` is decimal digits that fit: `from_str` alone would take a sign.
+fn digits(text: &str) -> Option<u64> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// Reads `2`, `2.5` and `.5` of a unit that is 10^`places` nanoseconds, exactly.
+///
+/// More than `places` decimals are refused rather than rounded: rounding could turn a small value into
+/// zero, which means something else.
+fn decimal(text: &str, places: usize) -> Option<Duration> {
+    let (units, fraction) = match text.split_once('.') {
+        Some((_, "")) => return None,
+        Some(("", fraction)) => ("0", fraction),
+        Some(parts) => parts,
+        None => (text, ""),
+    };
+    if fraction.len() > places {
+        return None;
+    }
+    let scale = 10_u64.pow(u32::try_from(places).ok()?);
+    let decimals = digits(&format!("{fraction:0<places$}"))?;
+    let nanoseconds = digits(units)?.checked_mul(scale)?.checked_add(decimals)?;
+    Some(Duration::from_nanos(nanoseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Texts no number is made of.
+    const NO_NUMBERS: [&str; 12] = [
+        "",
+        " ",
+        "abc",
+        "5x",
+        "x5",
+        "+5",
+        "-5",
+        " 5",
+        "5 ",
+        "0x10",
+        "1e3",
+        "99999999999999999999999",
+    ];
+
+    #[track_caller]
+    fn accepts<T: PartialEq + fmt::Debug>(
+        parse: fn(&str) -> Result<T, Rejected>,
+        pairs: impl IntoIterator<Item = (&'static str, T)>,
+    ) {
+        for (text, value) in pairs {
+            assert_eq!(parse(text), Ok(value), "{text}");
+        }
+    }
+
+    #[track_caller]
+    fn refuses<T: fmt::Debug>(
+        parse: fn(&str) -> Result<T, Rejected>,
+        texts: &[&str],
+        accepted: &str,
+    ) {
+        for text in texts.iter().chain(&NO_NUMBERS) {
+            let rejected = parse(text).expect_err(text).to_string();
+            assert_eq!(
+                rejected,
+                format!("{text:?} is not accepted; give {accepted}")
+            );
+        }
+    }
+
+    #[test]
+    fn clients_are_1_to_65536() {
+        accepts(clients_max, [("1", 1), ("007", 7), ("65536", 65536)]);
+        refuses(
+            clients_max,
+            &["0", "65537", "1.0"],
+            "a whole number from 1 to 65536",
+        );
+    }
+
+    #[test]
+    fn pool_has_at_least_64_buffers() {
+        accepts(pool_buffers_max, [("64", 64), ("4194304", 4_194_304)]);
+        refuses(
+            pool_buffers_max,
+            &["0", "63", "4194305"],
+            "a whole number of 1536-byte buffers from 64 to 4194304",
+        );
+    }
+
+    #[test]
+    fn udp_receive_buffer_is_64_kib_to_1_gib() {
+        accepts(
+            udp_receive_buffer_bytes,
+            [("65536", 65536), ("1073741824", 1 << 30)],
+        );
+        refuses(
+            udp_receive_buffer_bytes,
+            &["65535", "1073741825"],
+            "a whole number of bytes from 65536 to 1073741824",
+        );
+    }
+
+    #[test]
+    fn rejoin_interval_of_zero_is_none() {
+        let day = Duration::from_secs(86_400);
+        accepts(
+            mcast_rejoin_interval,
+            [
+                ("0", None),
+                ("1", Some(Duration::from_secs(1))),
+                ("86400", Some(day)),
+            ],
+        );
+        refuses(
+            mcast_rejoin_interval,
+            &["86401", "0.5"],
+            "a whole number of seconds from 0 to 86400",
+        );
+    }
+
+    #[test]
+    fn linger_is_seconds_with_decimals() {
+        accepts(
+            channel_linger,
+            [
+                ("0", Duration::ZERO),
+                ("0.0", Duration::ZERO),
+                (".5", Duration::from_millis(500)),
+                ("2.25", Duration::from_millis(2250)),
+                ("0.000000001", Duration::from_nanos(1)),
+                ("3600", Duration::from_secs(3600)),
+                ("3600.0", Duration::from_secs(3600)),
+            ],
+        );
+        refuses(
+            channel_linger,
+            &[
+                "3600.1",
+                "3601",
+                ".",
+                "5.",
+                "1.2.3",
+                "1,5",
+                "1.-5",
+                "0.0000000001",
+            ],
+            "seconds from 0 to 3600, decimals allowed",
+        );
+    }
+
+    #[test]
+    fn lingering_channels_are_0_to_4096() {
+        accepts(channels_lingering_max, [("0", 0), ("4096", 4096)]);
+        refuses(
+            channels_lingering_max,
+            &["4097"],
+            "a whole number from 0 to 4096",
+        );
+    }
+
+    #[test]
+    fn fast_start_is_off_or_kib() {
+        accepts(
+            fast_start_bytes,
+            [
+                ("off", 0),
+                ("OFF", 0),
+                ("0", 0),
+                ("64", 65536),
+                ("65536", 64 << 20),
+            ],
+        );
+        refuses(
+            fast_start_bytes,
+            &["1", "63", "65537", "on"],
+            "off or a whole number of KiB from 64 to 65536",
+        );
+    }
+
+    #[test]
+    fn flush_interval_is_auto_or_milliseconds() {
+        accepts(
+            flush_interval,
+            [
+                ("auto", None),
+                ("0", Some(Duration::ZERO)),
+                ("2.5", Some(Duration::from_micros(2500))),
+                ("0.000001", Some(Duration::from_nanos(1))),
+                ("100", Some(Duration::from_millis(100))),
+            ],
+        );
+        refuses(
+            flush_interval,
+            &["100.1", "101", "off", "0.0000001"],
+            "auto or milliseconds from 0 to 100, decimals allowed",
+        );
+    }
+
+    #[test]
+    fn no_data_timeout_is_at_least_a_tenth_of_a_second() {
+        accepts(
+            no_data_timeout,
+            [
+                ("0.1", Duration::from_millis(100)),
+                ("3600", Duration::from_secs(3600)),
+            ],
+        );
+        refuses(
+            no_data_timeout,
+            &["0", "0.099", "3600.1"],
+            "seconds from 0.1 to 3600, decimals allowed",
+        );
+    }
+
+    #[test]
+    fn verbosity_is_a_number_or_a_name() {
+        accepts(
+            verbosity,
+            [
+                ("0", Verbosity::Fatal),
+                ("5", Verbosity::Trace),
+                ("FATAL", Verbosity::Fatal),
+                ("error", Verbosity::Error),
+                ("Warn", Verbosity::Warn),
+                ("info", Verbosity::Info),
+                ("debug", Verbosity::Debug),
+                ("trace", Verbosity::Trace),
+            ],
+        );
+        refuses(
+            verbosity,
+            &["6", "9", "warning"],
+            "a level from 0 to 5 or one of FATAL, ERROR, WARN, INFO, DEBUG, TRACE",
+        );
+    }
+
+    #[test]
+    fn interface_names_are_never_cut() {
+        for text in ["e", "eth0.100", "123456789012345"] {
+            assert_eq!(interface(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "1234567890123456",
+            "a/b",
+            "a b",
+            "a\tb",
+            "a\0",
+            "ääääääää",
+        ] {
+            let rejected = interface(text).expect_err(text).to_string();
+            let accepted = "give an interface name of 1 to 15 bytes without \"/\" and white space";
+            assert!(rejected.ends_with(accepted), "{rejected}");
+        }
+    }
+
+    #[test]
+    fn refused_values_are_shown_on_one_short_line() {
+        assert_eq!(quoted("a\n\u{1b}\"b"), r#""a\n\u{1b}\"b""#);
+        assert_eq!(quoted(&"ä".repeat(64)), format!("\"{}\"", "ä".repeat(64)));
+        assert_eq!(quoted(&"ä".repeat(65)), format!("\"{}\"…", "ä".repeat(64)));
+    }
+
+    proptest! {
+        #[test]
+        fn decimals_are_exact(nanoseconds in 0_u64..=3_600_000_000_000) {
+            let text = format!("{}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+            prop_assert_eq!(channel_linger(&text), Ok(Duration::from_nanos(nanoseconds)));
+        }
+    }
+}
