@@ -2,5 +2,6 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod logger;
 pub mod proto;
 pub mod sys;
