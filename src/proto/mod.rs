@@ -3,3 +3,6 @@
 //! Nothing here knows a socket, a clock, a random source or an entity of the router. There are two forms
 //! only. A *decoder* is a pure function over the front of its input; a *session* is a state machine whose
 //! every call leaves its list of actions complete. Items name ranges of the input instead of copying it.
+
+pub mod mpegts;
+pub mod rtp;
