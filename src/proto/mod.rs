@@ -6,3 +6,4 @@
 
 pub mod mpegts;
 pub mod rtp;
+pub mod url;
