@@ -4,6 +4,7 @@
 //! only. A *decoder* is a pure function over the front of its input; a *session* is a state machine whose
 //! every call leaves its list of actions complete. Items name ranges of the input instead of copying it.
 
+pub mod http;
 pub mod mpegts;
 pub mod rtp;
 pub mod url;

@@ -1,0 +1,600 @@
+//! The head of an HTTP/1 request: request line and headers (RFC 9112 §2 to §5).
+//!
+//! The request line is taken apart here, because limits must hold before it is complete and because any
+//! minor version is accepted; the headers are httparse's. Bodies, routing and the meaning of headers other
+//! than `Host` are not this module's concern.
+
+use std::fmt;
+use std::str;
+
+/// Longest head in bytes: leading empty lines, request line, headers and the empty line that ends them.
+///
+/// Chosen: twice the 8 KiB most servers accept, so that nothing that works elsewhere is refused here.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest request target in bytes.
+pub const TARGET_BYTES_MAX: usize = 2047;
+
+/// Most headers of a request.
+pub const HEADERS_MAX: usize = 128;
+
+/// Longest method in bytes; no registered one has more than 17.
+const METHOD_BYTES_MAX: usize = 32;
+
+/// Most empty lines tolerated before the request line (RFC 9112 §2.2 asks for at least one).
+const LEADING_LINES_MAX: usize = 4;
+
+const _: () = assert!(TARGET_BYTES_MAX + METHOD_BYTES_MAX + 64 < HEAD_BYTES_MAX);
+
+/// Request methods the router tells apart. Methods are case-sensitive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `HEAD`
+    Head,
+    /// `OPTIONS`
+    Options,
+    /// Any other token.
+    Other,
+}
+
+/// A request head; everything in it points into the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// The method.
+    pub method: Method,
+    /// Request target as it was sent: not empty, at most [`TARGET_BYTES_MAX`] bytes, without white space
+    /// and control characters. In which form it is (origin, absolute, `*`) is for the caller to see.
+    pub target: &'a str,
+    /// The `x` of `HTTP/1.x`, 0 to 9.
+    pub minor_version: u8,
+    /// The headers. Exactly one `Host` unless `minor_version` is 0, then at most one.
+    pub headers: Headers<'a>,
+}
+
+/// Headers in the order they were sent, at most [`HEADERS_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Headers<'a> {
+    list: Vec<httparse::Header<'a>>,
+}
+
+impl<'a> Headers<'a> {
+    /// Value of the last header called `name` (case-insensitive), without surrounding white space.
+    ///
+    /// `None` also if that value is not UTF-8, which RFC 9110 §5.5 allows but no header here needs; see
+    /// [`Headers::iter`] for the bytes.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        let last = self
+            .list
+            .iter()
+            .rev()
+            .find(|header| header.name.eq_ignore_ascii_case(name))?;
+        str::from_utf8(last.value).ok()
+    }
+
+    /// Names as they were sent, and values without surrounding white space.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.list.iter().map(|header| (header.name, header.value))
+    }
+
+    /// How many there are, repeated ones included.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+/// Why a head was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadError {
+    /// Breaks the grammar; says where.
+    Malformed(&'static str),
+    /// The request target is longer than `limit` bytes.
+    TargetTooLong {
+        /// [`TARGET_BYTES_MAX`]
+        limit: usize,
+    },
+    /// The head is longer than `limit` bytes.
+    HeadTooLong {
+        /// [`HEAD_BYTES_MAX`]
+        limit: usize,
+    },
+    /// There are more than `limit` headers.
+    TooManyHeaders {
+        /// [`HEADERS_MAX`]
+        limit: usize,
+    },
+    /// HTTP, but not version 1.
+    Version,
+}
+
+impl HeadError {
+    /// Status code of the answer.
+    pub fn status(&self) -> u16 {
+        match self {
+            HeadError::Malformed(_) => 400,
+            HeadError::TargetTooLong { .. } => 414,
+            HeadError::HeadTooLong { .. } | HeadError::TooManyHeaders { .. } => 431,
+            HeadError::Version => 505,
+        }
+    }
+}
+
+impl fmt::Display for HeadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HeadError::Malformed(what) => write!(f, "malformed request: {what}"),
+            HeadError::TargetTooLong { limit } => {
+                write!(f, "request target longer than {limit} bytes")
+            }
+            HeadError::HeadTooLong { limit } => write!(f, "request head longer than {limit} bytes"),
+            HeadError::TooManyHeaders { limit } => write!(f, "more than {limit} request headers"),
+            HeadError::Version => f.write_str("HTTP version is not 1.x"),
+        }
+    }
+}
+
+impl std::error::Error for HeadError {}
+
+/// Decodes the request head at the front of `input`.
+///
+/// `Ok(None)` asks for more bytes. The `usize` is the length of the head in bytes, leading empty lines (at
+/// most 4) included; a body would start there. Lines may end in a bare LF.
+///
+/// The result does not depend on how the input was cut: growing prefixes of one input give `None` for a
+/// while and then always the same, except that an error may come before the head is complete. What is wrong
+/// with the request line wins over what is wrong with the length of the head, and that over the headers.
+///
+/// # Errors
+///
+/// - `Malformed`: not a request line of method, target and version separated by single spaces; a target
+///   with control characters or that is not UTF-8; a header that breaks RFC 9112 §5, white space before the
+///   colon and folded lines included; more than one `Host`, or none in HTTP/1.1 or later (§3.2).
+/// - `TargetTooLong`, `HeadTooLong`: as soon as the bytes of `input` prove it.
+/// - `TooManyHeaders`: once the head is complete.
+/// - `Version`: a well-formed version other than `HTTP/1.x`.
+pub fn decode(input: &[u8]) -> Result<Option<(Head<'_>, usize)>, HeadError> {
+    // Bytes past the limit must not matter, or the result would depend on how much had arrived.
+    let window = input.get(..HEAD_BYTES_MAX).unwrap_or(input);
+    let incomplete = if window.len() == HEAD_BYTES_MAX {
+        Err(HeadError::HeadTooLong {
+            limit: HEAD_BYTES_MAX,
+        })
+    } else {
+        Ok(None)
+    };
+
+    let Some(request) = skip_empty_lines(window)? else {
+        return incomplete;
+    };
+    let Some((line, rest)) = split_line(request) else {
+        check_unfinished_line(request)?;
+        return incomplete;
+    };
+    let (method, target, minor_version) = decode_request_line(line)?;
+    let Some(block_bytes) = header_block_bytes(rest) else {
+        return incomplete;
+    };
+    let (block, behind) = rest.split_at_checked(block_bytes).unwrap_or((rest, &[]));
+    let headers = decode_headers(block)?;
+    check_host(&headers, minor_version)?;
+    let head = Head {
+        method,
+        target,
+        minor_version,
+        headers,
+    };
+    Ok(Some((head, window.len() - behind.len())))
+}
+
+/// What follows the empty lines at the front; `None` while there is nothing but them.
+fn skip_empty_lines(mut input: &[u8]) -> Result<Option<&[u8]>, HeadError> {
+    for _ in 0..=LEADING_LINES_MAX {
+        input = match input {
+            [] | [b'\r'] => return Ok(None),
+            [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..] => rest,
+            [b'\r', ..] => return Err(HeadError::Malformed("CR without LF")),
+            _ => return Ok(Some(input)),
+        };
+    }
+    Err(HeadError::Malformed(
+        "too many empty lines before the request",
+    ))
+}
+
+/// The first line without its end, and what follows; `None` if the end is not there yet.
+fn split_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = input.iter().position(|&byte| byte == b'\n')?;
+    let (line, rest) = input.split_at_checked(end)?;
+    Some((line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..)?))
+}
+
+/// Applies the limits that a request line already breaks before its end has arrived.
+fn check_unfinished_line(input: &[u8]) -> Result<(), HeadError> {
+    // A last CR may belong to the line's end and must not count as part of the target.
+    split_method_and_target(input.strip_suffix(b"\r").unwrap_or(input)).map(|_| ())
+}
+
+/// Method, target and what follows it, as far as they are there. Checks lengths, and nothing else but that
+/// the first space comes in time, since this must say the same about any prefix.
+fn split_method_and_target(line: &[u8]) -> Result<(&[u8], &[u8], Option<&[u8]>), HeadError> {
+    let (method, behind) = split_at_space(line);
+    if method.len() > METHOD_BYTES_MAX {
+        return Err(HeadError::Malformed("method too long"));
+    }
+    let (target, version) = split_at_space(behind.unwrap_or_default());
+    if target.len() > TARGET_BYTES_MAX {
+        return Err(HeadError::TargetTooLong {
+            limit: TARGET_BYTES_MAX,
+        });
+    }
+    Ok((method, target, version))
+}
+
+fn split_at_space(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match text
+        .iter()
+        .position(|&byte| byte == b' ')
+        .and_then(|at| text.split_at_checked(at))
+    {
+        Some((front, behind)) => (front, behind.get(1..)),
+        None => (text, None),
+    }
+}
+
+fn decode_request_line(line: &[u8]) -> Result<(Method, &str, u8), HeadError> {
+    let (method, target, version) = split_method_and_target(line)?;
+    if method.is_empty() || !method.iter().copied().all(is_token_byte) {
+        return Err(HeadError::Malformed("method is not a token"));
+    }
+    let target = str::from_utf8(target).map_err(|_| HeadError::Malformed("target is not UTF-8"))?;
+    if target.is_empty() || target.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return Err(HeadError::Malformed(
+            "target is empty or has control characters",
+        ));
+    }
+    let minor_version = match version {
+        Some(
+            [
+                b'H',
+                b'T',
+                b'T',
+                b'P',
+                b'/',
+                b'1',
+                b'.',
+                minor @ b'0'..=b'9',
+            ],
+        ) => minor - b'0',
+        Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9'])
+        | Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']) => {
+            return Err(HeadError::Version);
+        }
+        Some(_) => return Err(HeadError::Malformed("no HTTP version behind the target")),
+        None => return Err(HeadError::Malformed("request line has no HTTP version")),
+    };
+    let method = match method {
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
+        b"OPTIONS" => Method::Options,
+        _ => Method::Other,
+    };
+    Ok((method, target, minor_version))
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Length of the header lines and the empty line that ends them; `None` if that is not there yet.
+fn header_block_bytes(block: &[u8]) -> Option<usize> {
+    let mut rest = block;
+    loop {
+        let (line, behind) = split_line(rest)?;
+        rest = behind;
+        if line.is_empty() {
+            return Some(block.len() - rest.len());
+        }
+    }
+}
+
+fn decode_headers(block: &[u8]) -> Result<Headers<'_>, HeadError> {
+    let mut storage = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    match httparse::parse_headers(block, &mut storage) {
+        Ok(httparse::Status::Complete((bytes, headers))) if bytes == block.len() => Ok(Headers {
+            list: headers.to_vec(),
+        }),
+        // httparse must see the same end of the head as we do, or a body could pass for headers.
+        Ok(_) => Err(HeadError::Malformed("header block ends in the wrong place")),
+        Err(httparse::Error::TooManyHeaders) => {
+            Err(HeadError::TooManyHeaders { limit: HEADERS_MAX })
+        }
+        Err(httparse::Error::HeaderName) => Err(HeadError::Malformed("header name")),
+        Err(httparse::Error::HeaderValue) => Err(HeadError::Malformed("header value")),
+        Err(httparse::Error::NewLine) => Err(HeadError::Malformed("CR without LF")),
+        Err(_) => Err(HeadError::Malformed("header")),
+    }
+}
+
+/// RFC 9112 §3.2: more than one `Host` is refused in any version, none from HTTP/1.1 on.
+fn check_host(headers: &Headers<'_>, minor_version: u8) -> Result<(), HeadError> {
+    match headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("host"))
+        .count()
+    {
+        0 if minor_version > 0 => Err(HeadError::Malformed("Host is missing")),
+        0 | 1 => Ok(()),
+        _ => Err(HeadError::Malformed("Host is repeated")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn complete(input: &[u8]) -> (Head<'_>, usize) {
+        decode(input).unwrap().expect("the head is complete")
+    }
+
+    fn status(input: impl AsRef<[u8]>) -> u16 {
+        decode(input.as_ref()).expect_err("an error").status()
+    }
+
+    #[test]
+    fn request_is_decoded() {
+        let input = b"GET /rtp/239.1.1.1:5000?a=b HTTP/1.1\r\nHost: tv:5140\r\nX-A:  1 \r\nx-a:2\r\n\r\nbody";
+        let (head, bytes) = complete(input);
+        assert_eq!(
+            (head.method, head.target, head.minor_version),
+            (Method::Get, "/rtp/239.1.1.1:5000?a=b", 1)
+        );
+        assert_eq!(bytes, input.len() - 4);
+        assert_eq!(head.headers.get("HOST"), Some("tv:5140"));
+        assert_eq!(head.headers.get("x-A"), Some("2"), "the last one counts");
+        assert_eq!(head.headers.get("x-b"), None);
+        let expected: [(&str, &[u8]); 3] = [("Host", b"tv:5140"), ("X-A", b"1"), ("x-a", b"2")];
+        assert!(head.headers.iter().eq(expected));
+        assert_eq!(head.headers.len(), 3);
+    }
+
+    #[test]
+    fn methods_are_told_apart() {
+        for (name, method) in [
+            ("GET", Method::Get),
+            ("HEAD", Method::Head),
+            ("OPTIONS", Method::Options),
+            ("get", Method::Other),
+            ("FOO-1", Method::Other),
+        ] {
+            assert_eq!(
+                complete(format!("{name} / HTTP/1.0\n\n").as_bytes())
+                    .0
+                    .method,
+                method
+            );
+        }
+        assert_eq!(status("G(T / HTTP/1.0\n\n"), 400);
+        assert_eq!(status(" / HTTP/1.0\n\n"), 400);
+        assert_eq!(status("M".repeat(33)), 400);
+    }
+
+    #[test]
+    fn bare_line_feeds_and_leading_empty_lines_are_accepted() {
+        let input = b"\r\n\n\r\nGET / HTTP/1.1\nHost:\n\r\n";
+        let (head, bytes) = complete(input);
+        assert_eq!((head.headers.get("host"), bytes), (Some(""), input.len()));
+        assert_eq!(status("\n\n\n\n\nGET / HTTP/1.0\n\n"), 400);
+        assert_eq!(status("\rGET / HTTP/1.0\n\n"), 400);
+    }
+
+    #[test]
+    fn any_minor_version_is_accepted() {
+        for minor in 0..=9 {
+            let input = format!("GET / HTTP/1.{minor}\r\nHost: a\r\n\r\n");
+            assert_eq!(complete(input.as_bytes()).0.minor_version, minor);
+        }
+        for version in ["HTTP/2.0", "HTTP/2", "HTTP/0.9"] {
+            assert_eq!(status(format!("GET / {version}\r\n\r\n")), 505, "{version}");
+        }
+        for version in [
+            "",
+            " ",
+            " HTTP/1.10",
+            " HTTP/1.",
+            " http/1.1",
+            " HTTP/1.1 ",
+            "  HTTP/1.1",
+            " X HTTP/1.1",
+        ] {
+            assert_eq!(
+                status(format!("GET /{version}\r\nHost: a\r\n\r\n")),
+                400,
+                "{version}"
+            );
+        }
+    }
+
+    #[test]
+    fn exactly_one_host_is_required() {
+        assert_eq!(status("GET / HTTP/1.1\r\n\r\n"), 400);
+        assert_eq!(status("GET / HTTP/1.1\r\nHost: a\r\nhOST: a\r\n\r\n"), 400);
+        assert_eq!(status("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"), 400);
+        assert!(decode(b"GET / HTTP/1.0\r\n\r\n").unwrap().is_some());
+    }
+
+    #[test]
+    fn malformed_headers_are_refused() {
+        for header in [
+            "A : b",
+            "A: b\r\n c",
+            " A: b",
+            "A: b\0",
+            "A: b\x01",
+            "A: b\rc",
+            "A",
+            ": b",
+            "A\0: b",
+            "Ä: b",
+            "A: \x7f",
+        ] {
+            assert_eq!(
+                status(format!("GET / HTTP/1.1\r\nHost: a\r\n{header}\r\n\r\n")),
+                400,
+                "{header:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn header_that_is_not_utf8_is_kept_as_bytes() {
+        let (head, _) = complete(b"GET / HTTP/1.0\r\nUser-Agent: \xb5\xe7\r\n\r\n");
+        assert_eq!(head.headers.get("user-agent"), None);
+        assert_eq!(
+            head.headers.iter().next(),
+            Some(("User-Agent", &b"\xb5\xe7"[..]))
+        );
+    }
+
+    #[test]
+    fn target_is_text_without_control_characters() {
+        assert_eq!(
+            complete("GET /频道 HTTP/1.0\n\n".as_bytes()).0.target,
+            "/频道"
+        );
+        for target in [
+            &b"/\xff"[..],
+            b"/\x01",
+            b"/\x7f",
+            b"/\t",
+            "/\u{85}".as_bytes(),
+            b"",
+        ] {
+            assert_eq!(
+                status([b"GET ", target, b" HTTP/1.0\r\n\r\n"].concat()),
+                400
+            );
+        }
+    }
+
+    #[test]
+    fn target_too_long_is_reported_before_the_line_ends() {
+        let line = |bytes: usize| format!("GET /{}", "x".repeat(bytes - 1));
+        assert_eq!(decode(line(TARGET_BYTES_MAX).as_bytes()), Ok(None));
+        assert_eq!(decode((line(TARGET_BYTES_MAX) + "\r").as_bytes()), Ok(None));
+        assert_eq!(status(line(TARGET_BYTES_MAX + 1)), 414);
+        assert_eq!(
+            status(line(TARGET_BYTES_MAX + 1) + " HTTP/1.0\r\n\r\n"),
+            414
+        );
+        assert!(
+            decode((line(TARGET_BYTES_MAX) + " HTTP/1.0\r\n\r\n").as_bytes())
+                .unwrap()
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn head_too_long_is_reported_at_the_limit() {
+        let head = |bytes: usize| {
+            let front = "GET / HTTP/1.0\r\nA: ";
+            format!("{front}{}\r\n\r\n", "x".repeat(bytes - front.len() - 4))
+        };
+        let (_, bytes) = complete(head(HEAD_BYTES_MAX).as_bytes()).clone();
+        assert_eq!(bytes, HEAD_BYTES_MAX);
+        assert_eq!(status(head(HEAD_BYTES_MAX + 1)), 431);
+        assert_eq!(status(&head(HEAD_BYTES_MAX + 1)[..HEAD_BYTES_MAX]), 431);
+        assert_eq!(
+            decode(&head(HEAD_BYTES_MAX + 1).as_bytes()[..HEAD_BYTES_MAX - 1]),
+            Ok(None)
+        );
+    }
+
+    #[test]
+    fn headers_are_counted() {
+        let head = |count: usize| format!("GET / HTTP/1.0\r\n{}\r\n", "A: b\r\n".repeat(count));
+        assert_eq!(
+            complete(head(HEADERS_MAX).as_bytes()).0.headers.len(),
+            HEADERS_MAX
+        );
+        assert_eq!(status(head(HEADERS_MAX + 1)), 431);
+    }
+
+    /// Inputs near the grammar: mostly sound pieces, some broken ones.
+    fn any_input() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => "(\r?\n){0,3}",
+            8 => "(GET|HEAD|X) /[a-z?=é]{0,9} HTTP/1\\.[0-9]\r?\n",
+            8 => "(Host|a|B-c): ?[a-z ]{0,9}\r?\n",
+            2 => "[A-Z /:\r\n\t\\x00]{0,6}",
+            1 => "GET /x{2040,2050}",
+            1 => "(a: x{4000}\r\n){3,5}",
+            1 => "(a:\n){120,130}",
+        ];
+        let text =
+            prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat().into_bytes());
+        let sound = (
+            "(GET|HEAD|X) /[a-z?=é]{0,9} HTTP/1\\.[0-9]\r?\nHost: a\r?\n",
+            "([a-c]: [a-z]{0,9}\r?\n){0,9}",
+            "\r?\n[a-z]{0,9}",
+        )
+            .prop_map(|(line, headers, end)| (line + &headers + &end).into_bytes());
+        prop_oneof![text, sound, prop::collection::vec(any::<u8>(), 0..100)]
+    }
+
+    proptest! {
+        #[test]
+        fn splitting_the_input_does_not_change_the_result(input in any_input(), step in 1usize..40) {
+            let whole = decode(&input);
+            let mut end = 0;
+            loop {
+                let prefix = decode(&input[..end]);
+                match (&prefix, &whole) {
+                    (Ok(None), _) => {}
+                    (Err(early), Err(late)) => {
+                        prop_assert_eq!(early.status(), late.status());
+                        break;
+                    }
+                    _ => {
+                        prop_assert_eq!(&prefix, &whole);
+                        break;
+                    }
+                }
+                if end == input.len() {
+                    break;
+                }
+                end = (end + step).min(input.len());
+            }
+        }
+
+        #[test]
+        fn encoded_heads_decode_to_their_parts(
+            method in "[A-Z]{1,9}",
+            target in "/[!-~]{0,40}",
+            minor_version in 0u8..=9,
+            headers in prop::collection::vec(("[a-zA-Z!#-]{1,12}", "([!-~]([ -~]{0,20}[!-~])?)?"), 0..20),
+            end in prop_oneof!["\r\n", "\n"],
+        ) {
+            prop_assume!(headers.iter().all(|(name, _)| !name.eq_ignore_ascii_case("host")));
+            let mut input = format!("{method} {target} HTTP/1.{minor_version}{end}host: a{end}");
+            for (name, value) in &headers {
+                input += &format!("{name}: {value} {end}");
+            }
+            input += &end;
+            let (head, bytes) = complete(input.as_bytes());
+            prop_assert_eq!(bytes, input.len());
+            prop_assert_eq!((head.target, head.minor_version), (&target[..], minor_version));
+            let decoded: Vec<_> = head.headers.iter().skip(1).collect();
+            let expected: Vec<_> = headers.iter().map(|(name, value)| (&name[..], value.as_bytes())).collect();
+            prop_assert_eq!(decoded, expected);
+        }
+    }
+}
