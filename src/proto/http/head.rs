@@ -217,12 +217,19 @@ fn split_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Applies the limits that a request line already breaks before its end has arrived.
 fn check_unfinished_line(input: &[u8]) -> Result<(), HeadError> {
     // A last CR may belong to the line's end and must not count as part of the target.
-    split_method_and_target(input.strip_suffix(b"\r").unwrap_or(input)).map(|_| ())
+    split_request_line(input.strip_suffix(b"\r").unwrap_or(input)).map(|_| ())
 }
 
-/// Method, target and what follows it, as far as they are there. Checks lengths, and nothing else but that
+/// The parts of a request line as they were sent; no version until there is a space behind the target.
+struct RequestLine<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    version: Option<&'a [u8]>,
+}
+
+/// Takes a request line apart as far as it is there. Checks lengths, and nothing else but that
 /// the first space comes in time, since this must say the same about any prefix.
-fn split_method_and_target(line: &[u8]) -> Result<(&[u8], &[u8], Option<&[u8]>), HeadError> {
+fn split_request_line(line: &[u8]) -> Result<RequestLine<'_>, HeadError> {
     let (method, behind) = split_at_space(line);
     if method.len() > METHOD_BYTES_MAX {
         return Err(HeadError::Malformed("method too long"));
@@ -233,7 +240,11 @@ fn split_method_and_target(line: &[u8]) -> Result<(&[u8], &[u8], Option<&[u8]>),
             limit: TARGET_BYTES_MAX,
         });
     }
-    Ok((method, target, version))
+    Ok(RequestLine {
+        method,
+        target,
+        version,
+    })
 }
 
 fn split_at_space(text: &[u8]) -> (&[u8], Option<&[u8]>) {
@@ -248,7 +259,11 @@ fn split_at_space(text: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 fn decode_request_line(line: &[u8]) -> Result<(Method, &str, u8), HeadError> {
-    let (method, target, version) = split_method_and_target(line)?;
+    let RequestLine {
+        method,
+        target,
+        version,
+    } = split_request_line(line)?;
     if method.is_empty() || !method.iter().copied().all(is_token_byte) {
         return Err(HeadError::Malformed("method is not a token"));
     }
