@@ -6,5 +6,6 @@
 
 pub mod http;
 pub mod mpegts;
+pub mod reorder;
 pub mod rtp;
 pub mod url;
