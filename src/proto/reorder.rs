@@ -596,12 +596,15 @@ mod tests {
         bench.insert([102]);
         assert_eq!(bench.window.deadline(), Some(bench.now + HOLE_WAIT));
         bench.wait(HOLE_WAIT / 2);
-        bench.insert([104, 105]);
-        bench.wait(HOLE_WAIT / 2);
+        bench.insert([104]);
+        bench.wait(HOLE_WAIT / 4);
+        bench.insert([105]);
+        bench.wait(HOLE_WAIT / 4);
         assert_eq!(bench.take(), [102]);
+        let deadline = bench.now + HOLE_WAIT / 2;
         assert_eq!(
             bench.window.deadline(),
-            Some(bench.now + HOLE_WAIT / 2),
+            Some(deadline),
             "the second hole began with 104"
         );
         bench.wait(HOLE_WAIT / 2);
@@ -643,6 +646,29 @@ mod tests {
                 lost: 1 + (599 - 102),
                 reordered: 1,
                 ..seen(3)
+            }
+        );
+    }
+
+    #[test]
+    fn packet_of_a_gap_that_was_given_up_is_late_and_no_duplicate() {
+        let mut bench = Bench::running(100);
+        bench.insert([200, 165, 99]);
+        assert_eq!(bench.window.counters().late, 1);
+        assert_eq!(
+            bench.window.counters().duplicates,
+            0,
+            "99 is too far back for that, and held as a rival"
+        );
+        bench.insert([170, 170]);
+        assert_eq!(
+            bench.window.counters(),
+            Counters {
+                lost: 69,
+                late: 2,
+                duplicates: 1,
+                reordered: 1,
+                ..seen(5)
             }
         );
     }
