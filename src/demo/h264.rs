@@ -377,3 +377,338 @@ fn append_escaped(rbsp: &[u8], out: &mut Vec<u8>) {
         out.push(byte);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::super::picture::{Painter, TimeOfDay};
+    use super::*;
+
+    fn bits(write: impl FnOnce(&mut BitWriter)) -> String {
+        let mut writer = BitWriter::default();
+        write(&mut writer);
+        let whole = writer.bytes.iter().map(|byte| format!("{byte:08b}"));
+        let width = writer.partial_bits as usize;
+        let partial = writer.partial & ((1 << width) - 1);
+        whole.collect::<String>()
+            + &if width > 0 {
+                format!("{partial:0width$b}")
+            } else {
+                String::new()
+            }
+    }
+
+    #[test]
+    fn unsigned_exp_golomb_codes_are_those_of_table_9_2() {
+        let expected = [
+            "1", "010", "011", "00100", "00101", "00110", "00111", "0001000", "0001001",
+        ];
+        for (value, expected) in expected.iter().enumerate() {
+            assert_eq!(bits(|w| w.ue(value as u32)), *expected);
+        }
+        assert_eq!(bits(|w| w.ue(254)), "000000011111111");
+    }
+
+    #[test]
+    fn signed_exp_golomb_codes_alternate_in_sign() {
+        for (value, expected) in [
+            (0, "1"),
+            (1, "010"),
+            (-1, "011"),
+            (2, "00100"),
+            (-2, "00101"),
+        ] {
+            assert_eq!(bits(|w| w.se(value)), expected);
+        }
+    }
+
+    #[test]
+    fn three_is_inserted_where_a_start_code_would_appear() {
+        for (rbsp, expected) in [
+            (&[0, 0, 0][..], &[0, 0, 3, 0][..]),
+            (&[0, 0, 1], &[0, 0, 3, 1]),
+            (&[0, 0, 2], &[0, 0, 3, 2]),
+            (&[0, 0, 3], &[0, 0, 3, 3]),
+            (&[0, 0, 4], &[0, 0, 4]),
+            (&[0, 0, 0, 0, 0, 1], &[0, 0, 3, 0, 0, 3, 0, 1]),
+        ] {
+            let mut out = Vec::new();
+            append_escaped(rbsp, &mut out);
+            assert_eq!(out, expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn escaped_bytes_hold_no_start_code_and_unescape_to_the_same(
+            rbsp in proptest::collection::vec(0_u8..5, 0..200)
+        ) {
+            let mut out = Vec::new();
+            append_escaped(&rbsp, &mut out);
+            prop_assert!(!out.windows(3).any(|w| w[..2] == [0, 0] && w[2] < 3));
+            prop_assert_eq!(unescape(&out), rbsp);
+        }
+    }
+
+    #[test]
+    fn parameter_sets_describe_640_by_360_at_25() {
+        let mut encoder = Encoder::new();
+        let mut out = Vec::new();
+        encoder.write_sequence_parameters();
+        encoder.rbsp.finish(Nal::SequenceParameters, &mut out);
+        encoder.write_picture_parameters();
+        encoder.rbsp.finish(Nal::PictureParameters, &mut out);
+        // Read back field by field with an independent parser (the trace_headers filter of ffmpeg).
+        let expected = "000000016742c01e95a0280bfe5c05a808080a000003000200000300651fd4\
+                        0000000168ce3c80";
+        assert_eq!(
+            out.iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>(),
+            expected
+        );
+    }
+
+    #[test]
+    fn neighbours_in_pcm_count_sixteen_coefficients() {
+        let mut pcm = vec![false; MACROBLOCKS];
+        let middle = COLUMNS + 1;
+        assert_eq!(coeff_token_context(&pcm, middle), 0);
+        pcm[middle - 1] = true;
+        assert_eq!(coeff_token_context(&pcm, middle), 8);
+        pcm[middle - COLUMNS] = true;
+        assert_eq!(coeff_token_context(&pcm, middle), 16);
+    }
+
+    #[test]
+    fn neighbours_outside_the_picture_do_not_count() {
+        let mut pcm = vec![false; MACROBLOCKS];
+        assert_eq!(coeff_token_context(&pcm, 0), 0);
+        pcm[0] = true;
+        assert_eq!(coeff_token_context(&pcm, 1), 16);
+        assert_eq!(coeff_token_context(&pcm, COLUMNS), 16);
+        // The end of the first row is no neighbour of the start of the second.
+        pcm[0] = false;
+        pcm[COLUMNS - 1] = true;
+        assert_eq!(coeff_token_context(&pcm, COLUMNS), 0);
+    }
+
+    #[test]
+    fn unchanged_picture_is_one_run_of_skips() {
+        let time = TimeOfDay::since_epoch(Duration::ZERO);
+        let (mut painter, mut encoder) = (Painter::new(), Encoder::new());
+        painter.draw(0, time);
+        let mut out = Vec::new();
+        encoder.encode(painter.draw(0, time), Kind::Predicted, &mut out);
+        assert!(out.len() < 24, "{} bytes", out.len());
+    }
+
+    #[test]
+    fn every_picture_decodes_to_what_was_drawn() {
+        let (mut painter, mut encoder, mut decoder) =
+            (Painter::new(), Encoder::new(), Decoder::new());
+        for frame in 0..160 {
+            let kind = if frame % 25 == 0 {
+                Kind::Idr
+            } else {
+                Kind::Predicted
+            };
+            // Across midnight, where all digits change.
+            let time = Duration::from_millis(86_399_000 + 40 * frame);
+            let picture = painter.draw(frame, TimeOfDay::since_epoch(time));
+            let mut out = Vec::new();
+            encoder.encode(picture, kind, &mut out);
+            decoder.decode(&out);
+            assert!(decoder.picture == picture.macroblocks, "frame {frame}");
+        }
+    }
+
+    #[test]
+    fn frame_numbers_wrap_and_neighbouring_idr_pictures_differ() {
+        let time = TimeOfDay::since_epoch(Duration::ZERO);
+        let (mut painter, mut encoder, mut decoder) =
+            (Painter::new(), Encoder::new(), Decoder::new());
+        let mut ids = Vec::new();
+        for frame in 0..900_u32 {
+            let kind = if frame % 300 == 0 {
+                Kind::Idr
+            } else {
+                Kind::Predicted
+            };
+            let mut out = Vec::new();
+            encoder.encode(painter.draw(0, time), kind, &mut out);
+            decoder.decode(&out);
+            assert_eq!(decoder.frame_num, frame % 300 % 256);
+            if kind == Kind::Idr {
+                ids.push(decoder.idr_pic_id);
+            }
+        }
+        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "{ids:?}");
+    }
+
+    fn unescape(nal: &[u8]) -> Vec<u8> {
+        let mut zeros = 0;
+        let mut rbsp = Vec::new();
+        for &byte in nal {
+            if zeros == 2 && byte == 3 {
+                zeros = 0;
+                continue;
+            }
+            zeros = if byte == 0 { zeros + 1 } else { 0 };
+            rbsp.push(byte);
+        }
+        rbsp
+    }
+
+    /// Decodes the subset that the encoder writes, by the decoding process of clauses 7 to 9.
+    struct Decoder {
+        picture: Vec<Macroblock>,
+        /// Coefficients of each 4x4 block, alike in all blocks of a macroblock.
+        coefficients: Vec<u32>,
+        frame_num: u32,
+        idr_pic_id: u32,
+    }
+
+    impl Decoder {
+        fn new() -> Decoder {
+            Decoder {
+                picture: vec![Macroblock { samples: [0; 384] }; MACROBLOCKS],
+                coefficients: vec![0; MACROBLOCKS],
+                frame_num: 0,
+                idr_pic_id: 0,
+            }
+        }
+
+        fn decode(&mut self, access_unit: &[u8]) {
+            let mut starts = Vec::new();
+            for (at, window) in access_unit.windows(4).enumerate() {
+                if window == [0, 0, 0, 1] {
+                    starts.push(at);
+                }
+            }
+            starts.push(access_unit.len());
+            for range in starts.windows(2) {
+                let nal = &access_unit[range[0] + 4..range[1]];
+                if matches!(nal[0] & 31, 1 | 5) {
+                    self.slice(nal[0] & 31 == 5, &unescape(&nal[1..]));
+                }
+            }
+        }
+
+        fn slice(&mut self, idr: bool, rbsp: &[u8]) {
+            let mut r = BitReader { rbsp, at: 0 };
+            assert_eq!((r.ue(), r.ue(), r.ue()), (0, if idr { 7 } else { 5 }, 0));
+            self.frame_num = r.u(8);
+            if idr {
+                self.idr_pic_id = r.ue();
+                assert_eq!(r.u(2), 0);
+            } else {
+                assert_eq!(r.u(3), 0);
+            }
+            assert_eq!((r.ue(), r.ue()), (0, 1));
+            let mut address = 0;
+            while r.more() {
+                if !idr {
+                    for _ in 0..r.ue() {
+                        self.coefficients[address] = 0;
+                        address += 1;
+                    }
+                    if !r.more() {
+                        break;
+                    }
+                }
+                let mb_type = r.ue() - if idr { 0 } else { 5 };
+                self.macroblock(&mut r, mb_type, address);
+                address += 1;
+            }
+            assert_eq!(address, MACROBLOCKS);
+        }
+
+        fn macroblock(&mut self, r: &mut BitReader<'_>, mb_type: u32, address: usize) {
+            if mb_type == 25 {
+                r.at = r.at.next_multiple_of(8);
+                for sample in &mut self.picture[address].samples {
+                    *sample = r.u(8) as u8;
+                }
+                self.coefficients[address] = 16;
+                return;
+            }
+            let chroma_mode = r.ue();
+            assert_eq!(r.ue(), 0, "mb_qp_delta");
+            let left = (!address.is_multiple_of(COLUMNS)).then(|| address - 1);
+            let above = address.checked_sub(COLUMNS);
+            let counts: Vec<u32> = [left, above]
+                .into_iter()
+                .flatten()
+                .map(|a| self.coefficients[a])
+                .collect();
+            let context = counts
+                .iter()
+                .sum::<u32>()
+                .div_ceil(counts.len().max(1) as u32);
+            match context {
+                0 | 1 => assert_eq!(r.u(1), 1),
+                8.. => assert_eq!(r.u(6), 3),
+                _ => panic!("context {context}"),
+            }
+            self.coefficients[address] = 0;
+            let down_luma = match mb_type {
+                1 => true,
+                2 => false,
+                _ => panic!("mb_type {mb_type}"),
+            };
+            let down_chroma = match chroma_mode {
+                1 => false,
+                2 => true,
+                _ => panic!("intra_chroma_pred_mode {chroma_mode}"),
+            };
+            for (start, size, down) in [
+                (0, 16, down_luma),
+                (256, 8, down_chroma),
+                (320, 8, down_chroma),
+            ] {
+                for at in 0..size * size {
+                    let (neighbour, index) = match down {
+                        true => (above.unwrap(), size * (size - 1) + at % size),
+                        false => (left.unwrap(), at / size * size + size - 1),
+                    };
+                    self.picture[address].samples[start + at] =
+                        self.picture[neighbour].samples[start + index];
+                }
+            }
+        }
+    }
+
+    struct BitReader<'a> {
+        rbsp: &'a [u8],
+        at: usize,
+    }
+
+    impl BitReader<'_> {
+        fn u(&mut self, bits: usize) -> u32 {
+            (0..bits).fold(0, |value, _| {
+                let bit = self.rbsp[self.at / 8] >> (7 - self.at % 8) & 1;
+                self.at += 1;
+                value << 1 | u32::from(bit)
+            })
+        }
+
+        fn ue(&mut self) -> u32 {
+            let mut zeros = 0;
+            while self.u(1) == 0 {
+                zeros += 1;
+            }
+            (1 << zeros) - 1 + self.u(zeros)
+        }
+
+        /// `more_rbsp_data` (7.2): something besides the stop bit and its zeros is left.
+        fn more(&self) -> bool {
+            let last =
+                self.rbsp.len() * 8 - 1 - self.rbsp.last().unwrap().trailing_zeros() as usize;
+            self.at < last
+        }
+    }
+}

@@ -112,11 +112,8 @@ fn send(socket: &UdpSocket, group: SocketAddrV4, stopped: &Receiver<()>) {
     let mut pace = Pace::new(now());
     let mut clock = Clock::default();
     let mut lost: u64 = 0;
-    loop {
-        match stopped.recv_timeout(pace.due().saturating_duration_since(now())) {
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
-        }
+    let wait = |pace: &Pace| stopped.recv_timeout(pace.due().saturating_duration_since(now()));
+    while wait(&pace) == Err(RecvTimeoutError::Timeout) {
         let sent_at = now();
         pace.note_sent(sent_at);
         let mut time_of_day =
@@ -275,5 +272,142 @@ impl Rtp {
         self.sequence = self.sequence.wrapping_add(1);
         self.sent += 1;
         packet
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_nanos(1_000_000_000 / DATAGRAMS_PER_SECOND);
+
+    #[test]
+    fn pace_does_not_drift() {
+        let origin = now();
+        let mut pace = Pace::new(origin);
+        for _ in 0..100 * DATAGRAMS_PER_SECOND {
+            // Every wake-up is a little late.
+            let woken = pace.due() + Duration::from_micros(300);
+            pace.note_sent(woken);
+        }
+        assert_eq!(pace.due(), origin + Duration::from_secs(100));
+    }
+
+    #[test]
+    fn short_delay_is_made_up_for_at_twice_the_pace() {
+        let origin = now();
+        let mut pace = Pace::new(origin);
+        pace.note_sent(pace.due());
+        let mut last = origin + Duration::from_millis(500);
+        pace.note_sent(last);
+        let mut sent = 2;
+        while pace.due() > origin + position(sent) {
+            let due = pace.due();
+            assert!(due - last >= INTERVAL / 2);
+            pace.note_sent(due);
+            last = due;
+            sent += 1;
+        }
+        let caught_up = last - origin;
+        assert!(caught_up > Duration::from_millis(990) && caught_up < Duration::from_millis(1010));
+    }
+
+    #[test]
+    fn after_a_suspend_the_stream_continues_without_a_burst() {
+        let origin = now();
+        let mut pace = Pace::new(origin);
+        for _ in 0..DATAGRAMS_PER_SECOND {
+            pace.note_sent(pace.due());
+        }
+        let resumed = origin + Duration::from_secs(3600);
+        pace.note_sent(resumed);
+        for number in 1..1000 {
+            let due = pace.due();
+            assert!((due - resumed).abs_diff(position(number)) < Duration::from_micros(1));
+            pace.note_sent(due);
+        }
+    }
+
+    #[test]
+    fn clock_in_the_picture_steps_evenly_and_follows_the_wall_clock() {
+        let mut clock = Clock::default();
+        let mut shown = |frame, ago, wall| {
+            let milliseconds = Duration::from_millis;
+            clock
+                .at_frame(frame, milliseconds(ago), milliseconds(wall))
+                .to_string()
+        };
+        assert_eq!(shown(0, 0, 1000), "00:00:01.00");
+        // A thread that wobbles does not show; neither does a picture drawn late.
+        assert_eq!(shown(1, 3, 1049), "00:00:01.04");
+        assert_eq!(shown(2, 30, 1105), "00:00:01.08");
+        // Somebody sets the clock.
+        assert_eq!(shown(3, 0, 60_000), "00:01:00.00");
+        assert_eq!(shown(4, 0, 60_040), "00:01:00.04");
+    }
+
+    #[test]
+    fn rtp_sequence_and_timestamp_advance_and_wrap() {
+        let mut rtp = Rtp {
+            source: 7,
+            sequence: u16::MAX,
+            timestamp_origin: u32::MAX,
+            sent: 0,
+        };
+        let datagram = [0x47; DATAGRAM];
+        let first = rtp.packet(&datagram);
+        assert_eq!(
+            first[..12],
+            [0x80, 33, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 7]
+        );
+        assert_eq!(first[12..], datagram);
+        // 90000 / 350 ticks, less the one that wraps.
+        assert_eq!(rtp.packet(&datagram)[2..8], [0, 0, 0, 0, 1, 0]);
+        rtp.sent = DATAGRAMS_PER_SECOND;
+        assert_eq!(rtp.packet(&datagram)[4..8], (90_000_u32 - 1).to_be_bytes());
+    }
+
+    #[test]
+    fn address_that_is_no_group_is_refused() {
+        let error = Source::start(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5004)).err();
+        assert_eq!(
+            error.map(|error| error.kind()),
+            Some(io::ErrorKind::InvalidInput)
+        );
+    }
+
+    #[test]
+    fn member_of_the_group_on_loopback_receives_until_the_source_is_dropped() {
+        let group = Ipv4Addr::new(239, 255, 70, 72);
+        let receiver = UdpSocket::bind(SocketAddrV4::new(group, 0)).unwrap();
+        receiver.join_multicast_v4(&group, &INTERFACE).unwrap();
+        receiver
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let port = receiver.local_addr().unwrap().port();
+        let source = Source::start(SocketAddrV4::new(group, port)).unwrap();
+        let mut packet = [0; 2048];
+        let mut sequence = None;
+        for _ in 0..20 {
+            let (length, from) = receiver.recv_from(&mut packet).unwrap();
+            assert_eq!(
+                (length, from.ip()),
+                (RTP_HEADER + DATAGRAM, INTERFACE.into())
+            );
+            let this = u16::from_be_bytes([packet[2], packet[3]]);
+            assert!(sequence.is_none_or(|last: u16| this == last.wrapping_add(1)));
+            sequence = Some(this);
+        }
+        drop(source);
+        receiver.set_nonblocking(true).unwrap();
+        while receiver.recv(&mut packet).is_ok() {}
+        receiver.set_nonblocking(false).unwrap();
+        receiver
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        assert!(
+            receiver.recv(&mut packet).is_err(),
+            "nothing comes after the drop"
+        );
     }
 }

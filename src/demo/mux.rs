@@ -32,9 +32,10 @@ const PACKETS_PER_FRAME: u64 = DATAGRAMS_PER_FRAME * PACKETS_PER_DATAGRAM as u64
 /// Datagrams in a second of stream.
 pub const DATAGRAMS_PER_SECOND: u64 = DATAGRAMS_PER_FRAME * FRAME_RATE;
 
-/// From the drawing of a picture to its decoding, in 90 kHz ticks: 6 frames, as the largest IDR picture takes
-/// four to arrive. At this bit rate that is 110 kB, far below the 1.5 MB that level 3.0 lets a decoder buffer.
-const DELAY: u64 = 6 * FRAME_TICKS;
+/// From the drawing of a picture to its decoding, in 90 kHz ticks: 5 frames, as the largest IDR picture takes
+/// three and a half to arrive. At this bit rate that is 92 kB, far below the 1.5 MB that a decoder of level
+/// 3.0 can hold (ITU-T H.264, table A-1).
+const DELAY: u64 = 5 * FRAME_TICKS;
 const FRAME_TICKS: u64 = 90_000 / FRAME_RATE;
 /// Of PTS, and of the PCR base (Systems 2.4.3.5, 2.4.3.7).
 const TIMESTAMP_MASK: u64 = (1 << 33) - 1;
@@ -103,7 +104,9 @@ impl Mux {
 
     /// The next seven packets.
     ///
-    /// `time_of_day` is asked for what the clock in picture n shows, n · 40 ms after the start.
+    /// `time_of_day` is asked for what the clock in picture n shows, n · 40 ms after the start. Pictures are
+    /// in time for the decoder as long as that is a clock that runs, is set at times, but not all the time:
+    /// each digit that changes costs bits.
     pub fn next_datagram(
         &mut self,
         time_of_day: &mut dyn FnMut(u64) -> TimeOfDay,
@@ -205,7 +208,7 @@ impl Mux {
         }
         if let Some(pcr) = pcr {
             // 33 bits of base, 6 reserved, 9 of extension.
-            let field = (pcr / 300) << 15 | 0x3f << 9 | pcr % 300;
+            let field = (pcr / 300) << 15 | 0x3f << 9 | (pcr % 300);
             packet[6..12].copy_from_slice(&field.to_be_bytes()[2..]);
         }
         packet[4 + adaptation..].copy_from_slice(payload);
@@ -396,8 +399,225 @@ fn crc_32(bytes: &[u8]) -> u32 {
         crc ^= u32::from(byte) << 24;
         for _ in 0..8 {
             let carry = crc >> 31;
-            crc = crc << 1 ^ 0x04c1_1db7 * carry;
+            crc = (crc << 1) ^ (0x04c1_1db7 * carry);
         }
     }
     crc
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const WRAP: u64 = 1 << 33;
+
+    fn clock(frame: u64) -> TimeOfDay {
+        TimeOfDay::since_epoch(Duration::from_millis(86_398_000 + 40 * frame))
+    }
+
+    /// `seconds` of a stream that wraps after two.
+    fn packets(seconds: u64) -> Vec<[u8; PACKET]> {
+        let mut mux = Mux::new(WRAP - 180_000);
+        let datagrams = (0..seconds * DATAGRAMS_PER_SECOND).map(|_| mux.next_datagram(&mut clock));
+        datagrams
+            .flat_map(|datagram| datagram.as_chunks::<PACKET>().0.to_vec())
+            .collect()
+    }
+
+    fn pid(packet: &[u8; PACKET]) -> u16 {
+        u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
+    }
+
+    fn has_payload(packet: &[u8; PACKET]) -> bool {
+        packet[3] & 0x10 != 0
+    }
+
+    fn begins(packet: &[u8; PACKET]) -> bool {
+        packet[1] & 0x40 != 0
+    }
+
+    /// The flags of the adaptation field, if it has any.
+    fn flags(packet: &[u8; PACKET]) -> Option<u8> {
+        (packet[3] & 0x20 != 0 && packet[4] > 0).then(|| packet[5])
+    }
+
+    fn is_random_access(packet: &[u8; PACKET]) -> bool {
+        flags(packet).is_some_and(|flags| flags & 0x40 != 0)
+    }
+
+    fn pcr(packet: &[u8; PACKET]) -> Option<u64> {
+        flags(packet).filter(|flags| flags & 0x10 != 0)?;
+        let field = u64::from_be_bytes([&[0, 0], &packet[6..12]].concat().try_into().unwrap());
+        Some((field >> 15) * 300 + (field & 0x1ff))
+    }
+
+    fn payload(packet: &[u8; PACKET]) -> &[u8] {
+        match packet[3] >> 4 & 3 {
+            0b01 => &packet[4..],
+            0b11 => &packet[5 + usize::from(packet[4])..],
+            _ => &[],
+        }
+    }
+
+    fn pts(pes: &[u8]) -> u64 {
+        let [a, b, c, d, e] = pes[9..14]
+            .try_into()
+            .map(|bytes: [u8; 5]| bytes.map(u64::from))
+            .unwrap();
+        assert_eq!((a & 0xf1, c & 1, e & 1), (0x21, 1, 1), "markers");
+        (a >> 1 & 7) << 30 | b << 22 | c >> 1 << 15 | d << 7 | e >> 1
+    }
+
+    #[test]
+    fn crc_has_the_published_check_value() {
+        assert_eq!(crc_32(b"123456789"), 0x0376_e6e7);
+    }
+
+    #[test]
+    fn crc_over_a_whole_section_is_zero() {
+        for section in [pat(), pmt(), sdt()] {
+            assert_eq!(crc_32(&section), 0);
+            assert_eq!(usize::from(section[2]), section.len() - 3);
+        }
+    }
+
+    #[test]
+    fn tables_are_those_of_systems_2_4_4() {
+        let hex = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        };
+        let (pat, pmt) = (pat(), pmt());
+        assert_eq!(hex(&pat[..12]), "00b00d0001c100000001f000");
+        assert_eq!(hex(&pmt[..17]), "02b0120001c10000e100f0001be100f000");
+    }
+
+    #[test]
+    fn continuity_counts_payload_of_each_pid_without_a_gap() {
+        let mut last = std::collections::BTreeMap::new();
+        for packet in packets(20) {
+            assert_eq!(packet[0], 0x47);
+            if pid(&packet) == PID_NULL {
+                continue;
+            }
+            let counter = packet[3] & 15;
+            if let Some(last) = last.insert(pid(&packet), counter) {
+                assert_eq!(counter, (last + u8::from(has_payload(&packet))) % 16);
+            }
+        }
+        assert_eq!(last.len(), 4);
+    }
+
+    #[test]
+    fn pcr_is_the_position_in_the_stream_across_the_wrap() {
+        let packets = packets(5);
+        let pcrs = packets
+            .iter()
+            .enumerate()
+            .filter_map(|(at, packet)| Some((at as u64, pcr(packet)?)));
+        let pcrs: Vec<(u64, u64)> = pcrs.collect();
+        let start = (WRAP - 180_000) * 300;
+        for &(at, pcr) in &pcrs {
+            assert_eq!(
+                pcr,
+                (start + at * 1_080_000 / PACKETS_PER_FRAME) % (WRAP * 300)
+            );
+        }
+        assert!(pcrs.windows(2).any(|pair| pair[1].1 < pair[0].1), "wrapped");
+        // 40 ms of 27 MHz.
+        assert!(
+            pcrs.windows(2)
+                .all(|pair| (pair[1].0 - pair[0].0) * 2 <= PACKETS_PER_FRAME * 2)
+        );
+    }
+
+    #[test]
+    fn pts_advances_by_a_frame_across_the_wrap() {
+        let packets = packets(5);
+        let begun = packets
+            .iter()
+            .filter(|packet| pid(packet) == PID_VIDEO && begins(packet));
+        let stamps: Vec<u64> = begun.map(|packet| pts(payload(packet))).collect();
+        assert_eq!(stamps.len(), 125);
+        assert!(
+            stamps
+                .windows(2)
+                .all(|pair| pair[1] == (pair[0] + 3600) % WRAP)
+        );
+        assert!(stamps[0] > stamps[124], "wrapped");
+    }
+
+    #[test]
+    fn pictures_arrive_before_they_are_due() {
+        // The worst that a real clock does: all digits change at midnight, and someone sets it.
+        let mut mux = Mux::new(0);
+        let mut clock = |frame: u64| match frame {
+            26 => TimeOfDay::since_epoch(Duration::from_secs(11 * 3600)),
+            _ => clock(frame),
+        };
+        let mut due = 0;
+        let mut at = 0;
+        for _ in 0..10 * DATAGRAMS_PER_SECOND {
+            for packet in mux.next_datagram(&mut clock).as_chunks::<PACKET>().0 {
+                at += 1;
+                if pid(packet) != PID_VIDEO || !has_payload(packet) {
+                    continue;
+                }
+                if begins(packet) {
+                    due = pts(payload(packet));
+                }
+                let arrived = at * FRAME_TICKS / PACKETS_PER_FRAME;
+                assert!(arrived < due, "{arrived} {due}");
+                assert!(due - arrived <= DELAY, "{arrived} {due}");
+            }
+        }
+    }
+
+    #[test]
+    fn tables_come_before_each_idr_picture_and_every_100_ms() {
+        let packets = packets(5);
+        let mut idr_pictures = 0;
+        let mut pat_at = 0;
+        for (at, packet) in packets.iter().enumerate() {
+            if is_random_access(packet) {
+                idr_pictures += 1;
+                let before = packets[at - 3..at].iter().map(pid);
+                assert!(before.eq([PID_SDT, PID_PAT, PID_PMT]));
+                assert!(begins(packet) && pcr(packet).is_some());
+            }
+            if pid(packet) == PID_PAT {
+                assert!(at - pat_at <= PACKETS_PER_FRAME as usize * 5 / 2);
+                assert_eq!(pid(&packets[at + 1]), PID_PMT);
+                pat_at = at;
+            }
+        }
+        assert_eq!(idr_pictures, 5);
+    }
+
+    #[test]
+    fn stream_is_a_function_of_its_start() {
+        assert!(packets(2) == packets(2));
+    }
+
+    #[test]
+    fn stuffing_leaves_exactly_the_picture() {
+        // Any size of the rest of a picture, with and without PCR.
+        let mut mux = Mux::new(0);
+        for (rest, with_pcr) in (0..400).flat_map(|rest| [(rest, false), (rest, true)]) {
+            mux.pes = (0..rest + 1).map(|byte| byte as u8).collect();
+            mux.pes_sent = 1;
+            let mut sent = Vec::new();
+            while mux.pes_sent < mux.pes.len() {
+                let mut packet = [0xff; PACKET];
+                mux.write_video(&mut packet, with_pcr.then_some(12_345));
+                assert_eq!(pcr(&packet), with_pcr.then_some(12_345));
+                sent.extend_from_slice(payload(&packet));
+            }
+            assert_eq!(sent, mux.pes[1..]);
+        }
+    }
 }

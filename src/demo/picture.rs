@@ -454,3 +454,110 @@ fn blend(below: u8, above: f32, coverage: f32) -> u8 {
     let below = f32::from(below);
     (below + (above - below) * coverage).round() as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(milliseconds: u64) -> TimeOfDay {
+        TimeOfDay::since_epoch(Duration::from_millis(milliseconds))
+    }
+
+    #[test]
+    fn time_of_day_is_utc_to_the_hundredth() {
+        // 2009-02-13 23:31:30 UTC is 1234567890 seconds after the epoch.
+        assert_eq!(time(1_234_567_890_987).to_string(), "23:31:30.98");
+        assert_eq!(time(86_399_999).to_string(), "23:59:59.99");
+        assert_eq!(time(86_400_000).to_string(), "00:00:00.00");
+        assert_eq!(time(45_296_789).digits(), [1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn white_black_and_blue_are_those_of_bt_709() {
+        assert_eq!(
+            Colour::rgb(255, 255, 255),
+            Colour {
+                y: 235,
+                cb: 128,
+                cr: 128
+            }
+        );
+        assert_eq!(
+            Colour::rgb(0, 0, 0),
+            Colour {
+                y: 16,
+                cb: 128,
+                cr: 128
+            }
+        );
+        assert_eq!(
+            Colour::rgb(0, 0, 255),
+            Colour {
+                y: 32,
+                cb: 239,
+                cr: 118
+            }
+        );
+    }
+
+    #[test]
+    fn first_picture_is_changed_all_over() {
+        assert!(
+            Painter::new()
+                .draw(0, time(0))
+                .changed
+                .iter()
+                .all(|&changed| changed)
+        );
+    }
+
+    #[test]
+    fn changed_macroblocks_are_exactly_those_that_differ() {
+        let mut painter = Painter::new();
+        let mut before = painter.draw(0, time(86_398_000)).macroblocks.clone();
+        for frame in 1..200 {
+            let picture = painter.draw(frame, time(86_398_000 + 40 * frame));
+            let differ = picture
+                .macroblocks
+                .iter()
+                .zip(&before)
+                .map(|(now, before)| now != before);
+            assert!(differ.eq(picture.changed.iter().copied()), "frame {frame}");
+            before.clone_from(&picture.macroblocks);
+        }
+    }
+
+    #[test]
+    fn every_picture_differs_from_the_one_before() {
+        let mut painter = Painter::new();
+        for frame in 0..200 {
+            let changed = painter
+                .draw(frame, time(40 * frame))
+                .changed
+                .iter()
+                .filter(|&&changed| changed);
+            assert!(changed.count() > 4, "frame {frame}");
+        }
+    }
+
+    #[test]
+    fn picture_depends_on_nothing_but_frame_and_time() {
+        let (mut long, mut short) = (Painter::new(), Painter::new());
+        for frame in 0..100 {
+            long.draw(frame, time(40 * frame));
+        }
+        assert!(long.picture.macroblocks == short.draw(99, time(40 * 99)).macroblocks);
+    }
+
+    #[test]
+    fn every_character_of_the_overlay_is_in_the_font() {
+        for character in "0123456789:.UTC"
+            .chars()
+            .chain(TITLE.chars().filter(|&c| c != ' '))
+        {
+            let glyph = Glyph::new(character, (0.0, 0.0), 1.0);
+            let (x, y) = glyph.bounds();
+            assert!(x.end > x.start && y.end > y.start, "{character}");
+        }
+    }
+}
