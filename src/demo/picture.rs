@@ -250,23 +250,20 @@ impl Painter {
         let scene = Scene::at(frame, time);
         let before = self.drawn.replace(scene);
         self.picture.changed.fill(before.is_none());
-        self.draw_digits(&scene);
-        for ball in before.iter().chain([&scene]).map(|scene| scene.ball) {
-            let columns = tiles(ball.0 - BALL_RADIUS - 1.0, ball.0 + BALL_RADIUS + 1.0);
-            for row in tiles(ball.1 - BALL_RADIUS - 1.0, ball.1 + BALL_RADIUS + 1.0) {
-                for column in columns.clone() {
-                    let mut block = self.background[row * COLUMNS + column];
-                    paint_ball(&mut block, column, row, scene.ball);
-                    self.put(column, row, &block);
-                }
-            }
-        }
-        self.draw_hand(&scene);
+        // What was drawn before has to go, and the background holds none of it.
+        let digits_before = before.map(|before| before.digits);
+        let before = before.unwrap_or(scene);
+        self.draw_digits(digits_before, scene.digits);
+        self.draw_ball(&before, &scene);
+        self.draw_hand(&before, &scene);
         &self.picture
     }
 
-    fn draw_digits(&mut self, scene: &Scene) {
-        for (&left, &digit) in DIGIT_COLUMNS.iter().zip(&scene.digits) {
+    fn draw_digits(&mut self, before: Option<[u8; 8]>, digits: [u8; 8]) {
+        for (place, (&left, digit)) in DIGIT_COLUMNS.iter().zip(digits).enumerate() {
+            if before.is_some_and(|before| before[place] == digit) {
+                continue;
+            }
             for row in CLOCK_ROWS {
                 for column in left..left + 2 {
                     let mut block = self.background[row * COLUMNS + column];
@@ -284,13 +281,30 @@ impl Painter {
         }
     }
 
-    fn draw_hand(&mut self, scene: &Scene) {
-        for column in 0..COLUMNS {
+    fn draw_ball(&mut self, before: &Scene, scene: &Scene) {
+        let reach = BALL_RADIUS + 1.0;
+        let touched = |one: f32, other: f32| tiles(one.min(other) - reach, one.max(other) + reach);
+        for row in touched(before.ball.1, scene.ball.1) {
+            for column in touched(before.ball.0, scene.ball.0) {
+                let mut block = self.background[row * COLUMNS + column];
+                paint_ball(&mut block, column, row, scene.ball);
+                self.put(column, row, &block);
+            }
+        }
+    }
+
+    fn draw_hand(&mut self, before: &Scene, scene: &Scene) {
+        let touched = tiles(
+            before.hand.min(scene.hand) - HAND_TRAIL,
+            before.hand.max(scene.hand) + 1.0,
+        );
+        for column in touched.start..touched.end.min(COLUMNS) {
             let mut block = self.background[HAND.start * COLUMNS + column];
             let coverage = |x: f32, _: f32| {
                 let behind = scene.hand - x;
                 let tip = (behind + 1.0).clamp(0.0, 1.0);
-                tip * (1.0 - behind / HAND_TRAIL).clamp(0.0, 1.0).powi(2)
+                let trail = (1.0 - behind / HAND_TRAIL).clamp(0.0, 1.0);
+                tip * trail * trail
             };
             paint(&mut block, column, HAND.start, coverage, |_, _| HAND_TIP);
             for row in HAND {
@@ -405,8 +419,10 @@ fn digit_mask(digit: char) -> [u8; DIGIT_MASK] {
 
 /// A sphere lit from the upper left.
 fn paint_ball(block: &mut Macroblock, column: usize, row: usize, centre: (f32, f32)) {
-    let coverage =
-        |x: f32, y: f32| (BALL_RADIUS + 0.5 - (x - centre.0).hypot(y - centre.1)).clamp(0.0, 1.0);
+    let coverage = |x: f32, y: f32| {
+        let (x, y) = (x - centre.0, y - centre.1);
+        (BALL_RADIUS + 0.5 - (x * x + y * y).sqrt()).clamp(0.0, 1.0)
+    };
     let colour = |x: f32, y: f32| {
         let (x, y) = ((x - centre.0) / BALL_RADIUS, (y - centre.1) / BALL_RADIUS);
         let z = (1.0 - x * x - y * y).max(0.0).sqrt();
@@ -452,7 +468,7 @@ fn paint(
 
 fn blend(below: u8, above: f32, coverage: f32) -> u8 {
     let below = f32::from(below);
-    (below + (above - below) * coverage).round() as u8
+    (below + (above - below) * coverage + 0.5) as u8
 }
 
 #[cfg(test)]
