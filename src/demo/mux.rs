@@ -42,9 +42,9 @@ const TIMESTAMP_MASK: u64 = (1 << 33) - 1;
 
 /// One IDR picture a second, so that a client that joins waits no longer.
 const FRAMES_PER_IDR: u64 = FRAME_RATE;
-/// 20 ms in packets. Systems 2.7.2 asks for 100 ms, DVB for 40 ms (ETSI TS 101 154, 4.1.5.3).
+/// Chosen: 20 ms in packets. Systems 2.7.2 allows 100 ms.
 const PCR_INTERVAL: u64 = PACKETS_PER_FRAME / 2;
-/// 80 ms in packets. DVB asks for 100 ms (ETSI TR 101 290, 5.2.1).
+/// Chosen: 80 ms in packets, so that a client soon knows the PIDs. ETSI TR 101 290, 5.2.1 allows 500 ms.
 const TABLES_INTERVAL: u64 = 2 * PACKETS_PER_FRAME;
 
 const PID_NULL: u16 = 0x1fff;
@@ -54,7 +54,7 @@ const PID_PMT: u16 = 0x1000;
 const PID_VIDEO: u16 = 0x100;
 const PROGRAM: u16 = 1;
 const TRANSPORT_STREAM: u16 = 1;
-/// From the range for private, temporary use (ETSI TS 101 162, 5.2).
+/// From the range for private, temporary use (ETSI TS 101 162).
 const ORIGINAL_NETWORK: u16 = 0xff01;
 const PROVIDER: &str = "flowgate";
 const SERVICE: &str = "flowgate demo";
@@ -322,7 +322,7 @@ impl Tables {
     }
 }
 
-/// Systems 2.4.4.4.
+/// Systems 2.4.4.3.
 fn pat() -> Vec<u8> {
     let [program_high, program_low] = PROGRAM.to_be_bytes();
     let [pid_high, pid_low] = PID_PMT.to_be_bytes();
@@ -334,7 +334,7 @@ fn pat() -> Vec<u8> {
     )
 }
 
-/// Systems 2.4.4.9.
+/// Systems 2.4.4.8.
 fn pmt() -> Vec<u8> {
     const AVC: u8 = 0x1b; // Systems table 2-34
     let [pid_high, pid_low] = PID_VIDEO.to_be_bytes();
@@ -346,7 +346,7 @@ fn pmt() -> Vec<u8> {
 
 /// ETSI EN 300 468, 5.2.3 and 6.2.33 (`service_descriptor`).
 fn sdt() -> Vec<u8> {
-    const AVC_SD_TELEVISION: u8 = 0x16; // EN 300 468 table 89
+    const AVC_SD_TELEVISION: u8 = 0x16; // `service_type`, EN 300 468, 6.2.33
     let provider = [&[PROVIDER.len() as u8], PROVIDER.as_bytes()].concat();
     let service = [&[SERVICE.len() as u8], SERVICE.as_bytes()].concat();
     let content = [&[AVC_SD_TELEVISION][..], &provider, &service].concat();
@@ -369,7 +369,7 @@ fn sdt() -> Vec<u8> {
     section(0x42, 0xf0, TRANSPORT_STREAM, &body)
 }
 
-/// A section in the long syntax (Systems 2.4.4.11), version 0, the only one of its table.
+/// A section in the long syntax (Systems 2.4.4.10), version 0, the only one of its table.
 ///
 /// `flags` are the bits before the length.
 fn section(table_id: u8, flags: u8, table_id_extension: u16, body: &[u8]) -> Vec<u8> {

@@ -68,7 +68,7 @@ impl Colour {
         }
     }
 
-    /// From components of 0 to 255. ITU-R BT.709, 3.2 and 3.4.
+    /// From components of 0 to 255. ITU-R BT.709, items 3.2 to 3.4.
     const fn rgb(r: i32, g: i32, b: i32) -> Colour {
         // Thousandths of the luma coefficients times 219/255, and of the chroma ones times 224/255.
         Colour {
