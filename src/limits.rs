@@ -21,6 +21,9 @@ pub const BUFFER_BYTES_MAX: usize = 256 << 10;
 pub const POOL_RESERVE_SHARE: usize = 8;
 /// … but at most this many bytes.
 pub const POOL_RESERVE_BYTES_MAX: usize = 96 << 10;
+/// Reliable sources, which can wait, are given buffers only up to this part of the pool, percent; the rest is
+/// for live ones, which cannot.
+pub const POOL_PATIENT_PERCENT: usize = 80;
 /// Bytes of unused buffers kept for reuse. Chosen: a few ticks of one busy channel.
 pub const POOL_SPARE_BYTES_MAX: usize = 512 << 10;
 /// Runs held as memory files at a time; each costs a descriptor.
@@ -30,6 +33,8 @@ pub const SEGMENTS_MAX: usize = 256;
 
 /// Least share of the pool a client is promised, bytes: 64 units.
 pub const QUEUE_SHARE_BYTES_MIN: usize = 64 * POOL_UNIT_BYTES;
+/// No client may hold more than one part in this many of the pool (server spec §17.17).
+pub const QUEUE_POOL_SHARE: usize = 4;
 /// Least limit of a client's queue, bytes: 4 units.
 pub const QUEUE_LIMIT_BYTES_MIN: usize = 4 * POOL_UNIT_BYTES;
 /// High watermark of a client of a TCP upstream, percent of its limit.
@@ -54,6 +59,8 @@ pub const FLUSH_MANY: usize = 64;
 pub const FLUSH_INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// Largest `--flush-interval`.
 pub const FLUSH_INTERVAL_MAX: Duration = Duration::from_millis(100);
+/// A tick may come this much early, never late: the poll waits in whole milliseconds and rounds up.
+pub const TICK_SLACK: Duration = Duration::from_millis(1);
 /// Ticks in a row that bring nothing before a channel's socket goes back to the poll.
 pub const QUIET_TICKS: u32 = 4;
 /// Bytes a channel may bring in one tick before the tick is shortened.

@@ -10,8 +10,8 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use crate::limits::{
-    BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, POOL_RESERVE_BYTES_MAX, POOL_RESERVE_SHARE,
-    POOL_SPARE_BYTES_MAX, SEGMENTS_MAX,
+    BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, POOL_PATIENT_PERCENT, POOL_RESERVE_BYTES_MAX,
+    POOL_RESERVE_SHARE, POOL_SPARE_BYTES_MAX, SEGMENTS_MAX,
 };
 use crate::sys::segment::Segment;
 
@@ -88,7 +88,12 @@ impl Pool {
     ///
     /// What the buffer holds is unspecified. More than [`BUFFER_BYTES_MAX`] cannot be had.
     pub fn take(&self, bytes: usize) -> Option<PacketMut> {
-        self.take_within(bytes, self.accounts.bytes_max - self.accounts.reserve_bytes)
+        self.take_within(bytes, self.accounts.live_bytes_max())
+    }
+
+    /// As [`Pool::take`], for sources that can wait: they leave the last part of the pool to live ones.
+    pub fn take_patient(&self, bytes: usize) -> Option<PacketMut> {
+        self.take_within(bytes, self.accounts.patient_bytes_max())
     }
 
     /// As [`Pool::take`], for response heads and error answers, which may use the reserve.
@@ -105,14 +110,11 @@ impl Pool {
 
     fn take_within(&self, bytes: usize, bytes_max: usize) -> Option<PacketMut> {
         let accounts = &self.accounts;
-        let taken = class_of(bytes).and_then(|class| {
-            let capacity = BUFFER_BYTES_MIN << class;
-            (accounts.held_bytes.get() + capacity <= bytes_max).then_some((class, capacity))
-        });
-        let Some((class, capacity)) = taken else {
+        let Some(class) = class_of(bytes).filter(|_| accounts.has_room(bytes, bytes_max)) else {
             accounts.exhaustions.set(accounts.exhaustions.get() + 1);
             return None;
         };
+        let capacity = BUFFER_BYTES_MIN << class;
         let spare = accounts.spare.borrow_mut().take(class);
         let buffer = spare.unwrap_or_else(|| {
             accounts.make_room(capacity);
@@ -137,8 +139,9 @@ impl Pool {
             return packet;
         };
         let charge = bytes.len().next_multiple_of(PAGE_BYTES);
-        let room = accounts.bytes_max - accounts.reserve_bytes;
-        if accounts.segments.get() >= SEGMENTS_MAX || accounts.held_bytes.get() + charge > room {
+        if accounts.segments.get() >= SEGMENTS_MAX
+            || accounts.held_bytes.get() + charge > accounts.live_bytes_max()
+        {
             return packet;
         }
         accounts.make_room(charge);
@@ -193,11 +196,14 @@ impl Pool {
 
     /// Whether [`Pool::take`] would give a buffer of `bytes` now.
     pub fn has_room(&self, bytes: usize) -> bool {
-        let accounts = &self.accounts;
-        class_of(bytes).is_some_and(|class| {
-            accounts.held_bytes.get() + (BUFFER_BYTES_MIN << class)
-                <= accounts.bytes_max - accounts.reserve_bytes
-        })
+        self.accounts
+            .has_room(bytes, self.accounts.live_bytes_max())
+    }
+
+    /// Whether [`Pool::take_patient`] would give a buffer of `bytes` now.
+    pub fn has_patient_room(&self, bytes: usize) -> bool {
+        self.accounts
+            .has_room(bytes, self.accounts.patient_bytes_max())
     }
 }
 
@@ -215,6 +221,19 @@ fn class_of(bytes: usize) -> Option<usize> {
 }
 
 impl Accounts {
+    fn live_bytes_max(&self) -> usize {
+        self.bytes_max - self.reserve_bytes
+    }
+
+    fn patient_bytes_max(&self) -> usize {
+        self.bytes_max / 100 * POOL_PATIENT_PERCENT
+    }
+
+    fn has_room(&self, bytes: usize, bytes_max: usize) -> bool {
+        class_of(bytes)
+            .is_some_and(|class| self.held_bytes.get() + (BUFFER_BYTES_MIN << class) <= bytes_max)
+    }
+
     fn hold(&self, bytes: usize) {
         let held = self.held_bytes.get() + bytes;
         debug_assert!(

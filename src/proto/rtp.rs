@@ -170,6 +170,12 @@ pub fn distance(a: u16, b: u16) -> i16 {
     a.wrapping_sub(b).cast_signed()
 }
 
+/// Whether a packet of this payload type needs [`is_fec_parity`] to tell it from media.
+#[inline]
+pub fn may_be_parity(payload_type: u8) -> bool {
+    matches!(payload_type, PARITY_TYPE | PARITY_OR_MEDIA_TYPE)
+}
+
 /// Whether an RTP packet on the media port is parity and not media.
 ///
 /// Payload type 127 always is. 97 lies in the dynamic range and is media at other senders, so it is parity

@@ -332,6 +332,21 @@ pub fn interface_index(name: &str) -> Option<u32> {
     }
 }
 
+/// Name of the interface with this index, or `None` if there is none.
+pub fn interface_name(index: u32) -> Option<String> {
+    let mut name = [0_u8; libc::IF_NAMESIZE];
+    // SAFETY: `name` has the `IF_NAMESIZE` bytes that the call may fill in.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) };
+    if found.is_null() {
+        return None;
+    }
+    std::ffi::CStr::from_bytes_until_nul(&name)
+        .ok()?
+        .to_str()
+        .ok()
+        .map(str::to_owned)
+}
+
 fn level(group: IpAddr) -> libc::c_int {
     if group.is_ipv4() {
         libc::IPPROTO_IP

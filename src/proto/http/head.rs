@@ -39,6 +39,17 @@ pub enum Method {
     Other,
 }
 
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Options => "OPTIONS",
+            Method::Other => "another",
+        })
+    }
+}
+
 /// A request head; everything in it points into the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head<'a> {

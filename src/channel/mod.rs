@@ -1,0 +1,312 @@
+//! A live source shared by its subscribers: received once, lossy, never paused.
+//!
+//! Owns the group's socket, puts datagrams in order, hands out runs of payload and keeps what a newcomer
+//! starts from. It does not know its subscribers; the router does.
+//!
+//! While media flows the socket is out of the poll and read by the clock, a tick at a time ([`Pace`]): one
+//! wake-up, one run and one write per subscriber and tick, however many packets that is.
+//!
+//! ```text
+//! Watched ── edge: read ──▶ Ticking ── some ticks bring nothing, or one while somebody waits ──▶ Watched
+//! ```
+
+pub mod pace;
+pub mod receive;
+pub mod replay;
+
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::limits::{QUIET_TICKS, SHARED_PAGES_BYTES_MIN, SHARED_PAGES_SUBSCRIBERS, TICK_SLACK};
+use crate::net::{GroupAddress, SocketId, Watched};
+use crate::pool::Run;
+use crate::shared::Shared;
+use pace::Pace;
+use receive::{Counters, PayloadKind, Received, Receiver};
+use replay::Replay;
+
+/// Why a channel ended by itself.
+#[derive(Debug)]
+pub enum ChannelError {
+    /// Nothing that could be delivered came for the configured time.
+    NoData(Duration),
+    /// The socket failed.
+    Receive(io::Error),
+}
+
+impl fmt::Display for ChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoData(time) => write!(f, "no media arrived for {} s", time.as_secs_f64()),
+            Self::Receive(error) => write!(f, "receiving failed: {error}"),
+        }
+    }
+}
+
+/// Who listens, as far as a channel's turn depends on it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Audience {
+    /// Subscribers.
+    pub subscribers: usize,
+    /// Some of them have not been sent anything yet.
+    pub waiting: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// In the poll: the next datagram makes an edge.
+    Watched,
+    /// Out of the poll: read at `at`. The last `quiet` ticks in a row have brought nothing.
+    Ticking { at: Instant, quiet: u32 },
+}
+
+/// A joined group.
+pub struct Channel {
+    address: GroupAddress,
+    socket: Watched,
+    mode: Mode,
+    pace: Pace,
+    receiver: Receiver,
+    replay: Option<Replay>,
+    joined_at: Instant,
+    /// When media that could be delivered last arrived; the time of joining until then.
+    media_at: Instant,
+    rejoin_at: Option<Instant>,
+    /// A failed refresh was reported; later ones are only counted.
+    rejoin_failed: bool,
+}
+
+impl Channel {
+    /// Joins a group.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports: the interface does not exist, the address is no group, …
+    pub fn join(address: GroupAddress, shared: &mut Shared) -> io::Result<Self> {
+        let joined = shared
+            .net
+            .join(&address, shared.config.udp_receive_buffer_bytes)?;
+        if let Err(error) = shared.net.watch(joined.socket) {
+            shared.net.close(joined.socket);
+            return Err(error);
+        }
+        shared.stats.joins += 1;
+        let config = &shared.config;
+        let replay = (config.fast_start_bytes > 0).then(|| Replay::new(config.fast_start_bytes));
+        Ok(Self {
+            address,
+            socket: Watched::new(joined.socket),
+            mode: Mode::Watched,
+            pace: Pace::new(config.flush_interval, joined.receive_buffer_bytes),
+            receiver: Receiver::new(),
+            replay,
+            joined_at: shared.now,
+            media_at: shared.now,
+            rejoin_at: config
+                .mcast_rejoin_interval
+                .map(|interval| shared.now + interval),
+            rejoin_failed: false,
+        })
+    }
+
+    /// The group.
+    pub fn address(&self) -> &GroupAddress {
+        &self.address
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> SocketId {
+        self.socket.id
+    }
+
+    /// When the group was joined.
+    pub fn joined_at(&self) -> Instant {
+        self.joined_at
+    }
+
+    /// What was received, lost and thrown away.
+    pub fn counters(&self) -> Counters {
+        self.receiver.counters()
+    }
+
+    /// How the media arrives, once some was recognised.
+    pub fn payload_kind(&self) -> Option<PayloadKind> {
+        self.receiver.payload_kind()
+    }
+
+    /// Bytes of the buffer that the next turn will want.
+    pub fn wanted_bytes(&self, shared: &Shared) -> usize {
+        self.receiver.buffer_bytes(&shared.pool)
+    }
+
+    /// What a newcomer starts from, if a random-access point is kept.
+    pub fn replay(&self) -> Option<&Replay> {
+        self.replay.as_ref().filter(|replay| replay.is_ready())
+    }
+
+    /// Bytes that the replay ring pins.
+    pub fn replay_held_bytes(&self) -> usize {
+        self.replay.as_ref().map_or(0, Replay::held_bytes)
+    }
+
+    /// Gives up what newcomers would start from, to make room in the pool.
+    pub fn forget_replay(&mut self) {
+        if let Some(replay) = &mut self.replay {
+            replay.clear();
+        }
+    }
+
+    /// Notes an edge.
+    pub fn note(&mut self, readable: bool) {
+        self.socket.note(readable, false);
+    }
+
+    /// Whether the socket is known to have something to read.
+    pub fn runnable(&self) -> bool {
+        self.mode == Mode::Watched && self.socket.readable
+    }
+
+    /// Reads in the coming turn: somebody new is waiting.
+    pub fn hurry(&mut self, now: Instant) {
+        if let Mode::Ticking { at, .. } = &mut self.mode {
+            *at = now;
+        }
+    }
+
+    /// When the channel needs a turn although no edge comes.
+    pub fn deadline(&self, shared: &Shared) -> Instant {
+        let silence = self.media_at + shared.config.no_data_timeout;
+        let others = [self.tick_at(), self.receiver.deadline(), self.rejoin_at];
+        others.into_iter().flatten().fold(silence, Instant::min)
+    }
+
+    /// When the socket is to be read by the clock: a little early, because the poll wakes in whole milliseconds
+    /// and a flush interval is a promise.
+    fn tick_at(&self) -> Option<Instant> {
+        match self.mode {
+            Mode::Ticking { at, .. } => Some(at.checked_sub(TICK_SLACK).unwrap_or(at)),
+            Mode::Watched => None,
+        }
+    }
+
+    /// Receives what has arrived, if it is time to, and appends it to `runs`.
+    ///
+    /// # Errors
+    ///
+    /// The channel is over then.
+    pub fn run(
+        &mut self,
+        audience: Audience,
+        shared: &mut Shared,
+        runs: &mut Vec<Run>,
+    ) -> Result<(), ChannelError> {
+        let now = shared.now;
+        if self.runnable() || self.tick_at().is_some_and(|at| at <= now) {
+            let received = self
+                .receiver
+                .receive(self.socket.id, shared, runs)
+                .map_err(ChannelError::Receive)?;
+            self.pace.note(received.bytes, now);
+            self.schedule(received, audience, shared)
+                .map_err(ChannelError::Receive)?;
+        }
+        self.receiver.expire(shared, runs);
+        if !runs.is_empty() {
+            self.media_at = now;
+        } else if now >= self.media_at + shared.config.no_data_timeout {
+            return Err(ChannelError::NoData(shared.config.no_data_timeout));
+        }
+        self.rejoin_if_due(shared);
+        for run in runs {
+            self.finish_run(run, audience, shared);
+        }
+        Ok(())
+    }
+
+    /// Decides between poll and clock for the next datagrams.
+    fn schedule(
+        &mut self,
+        received: Received,
+        audience: Audience,
+        shared: &mut Shared,
+    ) -> io::Result<()> {
+        let now = shared.now;
+        let interval = self.pace.interval(audience.subscribers);
+        let any = received.datagrams > 0;
+        self.mode = match self.mode {
+            Mode::Watched if interval.is_zero() || !any => {
+                self.socket.readable &= !received.drained;
+                Mode::Watched
+            }
+            Mode::Watched => {
+                shared.net.unwatch(self.socket.id)?;
+                self.socket.readable = false;
+                Mode::Ticking {
+                    at: if received.drained {
+                        now + interval
+                    } else {
+                        now
+                    },
+                    quiet: 0,
+                }
+            }
+            Mode::Ticking { quiet, .. }
+                if !any && (audience.waiting || quiet + 1 >= QUIET_TICKS) =>
+            {
+                shared.net.watch(self.socket.id)?;
+                Mode::Watched
+            }
+            // From the planned time on, not from now: lateness must not add up.
+            Mode::Ticking { at, quiet } => Mode::Ticking {
+                at: if received.drained {
+                    (at + interval).max(now)
+                } else {
+                    now
+                },
+                quiet: if any { 0 } else { quiet + 1 },
+            },
+        };
+        Ok(())
+    }
+
+    /// Remembers the run for newcomers and, with a large audience, moves it into pages that their sockets can
+    /// share.
+    fn finish_run(&mut self, run: &mut Run, audience: Audience, shared: &Shared) {
+        let start = self.replay.as_mut().map(|replay| replay.scan(run));
+        if audience.subscribers >= SHARED_PAGES_SUBSCRIBERS
+            && run.view.len() >= SHARED_PAGES_BYTES_MIN
+        {
+            run.view = shared.pool.share_pages(run.view.clone());
+        }
+        if let (Some(replay), Some(start)) = (&mut self.replay, start) {
+            replay.keep(run, start);
+        }
+    }
+
+    fn rejoin_if_due(&mut self, shared: &mut Shared) {
+        let (Some(at), Some(interval)) = (self.rejoin_at, shared.config.mcast_rejoin_interval)
+        else {
+            return;
+        };
+        if shared.now < at {
+            return;
+        }
+        self.rejoin_at = Some(shared.now + interval);
+        match shared.net.rejoin(self.socket.id, &self.address) {
+            Ok(()) => {
+                shared.stats.rejoins += 1;
+                self.rejoin_failed = false;
+            }
+            Err(error) => {
+                shared.stats.rejoins_failed += 1;
+                if !std::mem::replace(&mut self.rejoin_failed, true) {
+                    log::warn!(
+                        "channel {}: refreshing the membership failed: {error}",
+                        self.address.group
+                    );
+                }
+            }
+        }
+    }
+}

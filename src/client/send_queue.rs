@@ -1,0 +1,290 @@
+//! What waits to be written to one client: views of shared buffers, in order.
+//!
+//! A head or an answer must be written whole. A run of live media may be taken back while no byte of it has
+//! been written ([`SendQueue::shed`]); that is a gap, and it is returned as a count of packets.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use crate::limits::{WRITE_BYTES_PER_TURN, WRITE_PARTS_MAX};
+use crate::net::{Io, Net, Watched};
+use crate::pool::Packet;
+use crate::stats::Stats;
+
+/// Views in order, the unwritten part of the first one first.
+#[derive(Debug, Default)]
+pub struct SendQueue {
+    entries: VecDeque<Entry>,
+    /// Bytes of the first entry already written.
+    head_written: usize,
+    queued_bytes: usize,
+    held_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    view: Packet,
+    /// Live datagrams the view carries; 0 for what may not be taken back.
+    packets: u32,
+    /// Bytes this entry adds to `held_bytes`: the buffer's, or 0 when the entry before lies in the same one.
+    charge: u32,
+}
+
+/// Media that a client was not given.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Whole datagrams.
+    pub packets: u64,
+    /// Their payload.
+    pub bytes: u64,
+}
+
+impl SendQueue {
+    /// Appends a view; `packets` is how many live datagrams it carries, 0 for anything else.
+    pub fn push(&mut self, view: Packet, packets: u32) {
+        if view.is_empty() {
+            return;
+        }
+        let shared = self
+            .entries
+            .back()
+            .is_some_and(|last| last.view.shares_buffer(&view));
+        let charge = if shared { 0 } else { view.held_bytes() as u32 };
+        self.queued_bytes += view.len();
+        self.held_bytes += charge as usize;
+        self.entries.push_back(Entry {
+            view,
+            packets,
+            charge,
+        });
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Payload bytes that wait.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Bytes of the buffers that the queue pins; what limits and watermarks count.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Writes what the socket takes, at most [`WRITE_BYTES_PER_TURN`], and returns how much that was.
+    ///
+    /// # Errors
+    ///
+    /// What the socket reports; the connection is then of no more use.
+    pub fn flush(
+        &mut self,
+        socket: &mut Watched,
+        net: &mut dyn Net,
+        stats: &mut Stats,
+    ) -> io::Result<usize> {
+        let mut written = 0;
+        while socket.writable && !self.entries.is_empty() && written < WRITE_BYTES_PER_TURN {
+            match self.write_front(socket, net)? {
+                Io::Done(bytes) => {
+                    stats.sends += 1;
+                    stats.bytes_sent += bytes as u64;
+                    written += bytes;
+                    self.advance(bytes);
+                }
+                Io::Blocked => stats.sends_blocked += 1,
+            }
+        }
+        Ok(written)
+    }
+
+    /// One call: all leading views that lie in memory, or one that lies in shared pages.
+    fn write_front(&self, socket: &mut Watched, net: &mut dyn Net) -> io::Result<Io<usize>> {
+        if let Some(first) = self.entries.front()
+            && first.view.segment().is_some()
+        {
+            return socket.write_pages(net, &first.view.slice(self.head_written..first.view.len()));
+        }
+        let mut parts = [IoSlice::new(&[]); WRITE_PARTS_MAX];
+        let mut count = 0;
+        for (part, entry) in parts.iter_mut().zip(&self.entries) {
+            let Some(bytes) = entry.view.bytes() else {
+                break;
+            };
+            let written = if count == 0 { self.head_written } else { 0 };
+            *part = IoSlice::new(&bytes[written..]);
+            count += 1;
+        }
+        socket.write(net, &parts[..count])
+    }
+
+    /// Forgets the first `bytes` bytes, which have been written.
+    fn advance(&mut self, bytes: usize) {
+        debug_assert!(
+            bytes <= self.queued_bytes,
+            "{bytes} bytes written of {}",
+            self.queued_bytes
+        );
+        self.queued_bytes -= bytes;
+        self.head_written += bytes;
+        while let Some(first) = self.entries.front()
+            && self.head_written >= first.view.len()
+        {
+            self.head_written -= first.view.len();
+            self.pop_front();
+        }
+        if self.entries.is_empty() {
+            // A client that has caught up pins nothing, its own bookkeeping included.
+            if self.entries.capacity() > WRITE_PARTS_MAX {
+                self.entries = VecDeque::new();
+            }
+        }
+    }
+
+    fn pop_front(&mut self) {
+        if let Some(first) = self.entries.pop_front() {
+            self.uncharge(&first);
+        }
+    }
+
+    /// Takes `gone`, which stood at the front or behind a kept entry at `next - 1`, off the books.
+    fn uncharge(&mut self, gone: &Entry) {
+        self.held_bytes -= gone.charge as usize;
+        // Who shared its buffer pins it from now on.
+        if let Some(next) = self.entries.front_mut()
+            && next.charge == 0
+            && next.view.shares_buffer(&gone.view)
+        {
+            next.charge = gone.charge;
+            self.held_bytes += gone.charge as usize;
+        }
+    }
+
+    /// Takes back the oldest live media that has not been touched by a write, until at most `held_bytes` are
+    /// pinned or nothing more can be taken back.
+    pub fn shed(&mut self, held_bytes: usize) -> Gap {
+        let mut gap = Gap::default();
+        // What cannot be taken back stands in front: the head, and an entry that is partly written.
+        let mut kept = Vec::new();
+        if self.head_written > 0 {
+            kept.extend(self.entries.pop_front());
+        }
+        while self.entries.front().is_some_and(|entry| entry.packets == 0) {
+            kept.extend(self.entries.pop_front());
+        }
+        while self.held_bytes > held_bytes
+            && let Some(entry) = self.entries.pop_front()
+        {
+            gap.packets += u64::from(entry.packets);
+            gap.bytes += entry.view.len() as u64;
+            self.queued_bytes -= entry.view.len();
+            self.uncharge(&entry);
+        }
+        for entry in kept.into_iter().rev() {
+            self.entries.push_front(entry);
+        }
+        gap
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Recounts what is held, for the invariants of debug builds.
+    pub fn recount(&self) -> (usize, usize) {
+        let queued: usize = self.entries.iter().map(|entry| entry.view.len()).sum();
+        (
+            queued - self.head_written,
+            self.entries.iter().map(|entry| entry.charge as usize).sum(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::Pool;
+
+    fn packet(pool: &Pool, byte: u8, len: usize) -> Packet {
+        let mut packet = pool.take(len).expect("room");
+        packet.bytes_mut()[..len].fill(byte);
+        packet.freeze(len)
+    }
+
+    fn contents(queue: &SendQueue) -> Vec<u8> {
+        let mut bytes: Vec<u8> = queue
+            .entries
+            .iter()
+            .flat_map(|entry| entry.view.bytes().expect("in memory").to_vec())
+            .collect();
+        bytes.drain(..queue.head_written);
+        bytes
+    }
+
+    #[test]
+    fn views_of_one_buffer_are_charged_once_until_the_last_is_written() {
+        let pool = Pool::new(1 << 20);
+        let buffer = packet(&pool, 1, 100);
+        let mut queue = SendQueue::default();
+        queue.push(buffer.slice(0..40), 1);
+        queue.push(buffer.slice(40..100), 1);
+        drop(buffer);
+        assert_eq!((queue.queued_bytes(), queue.held_bytes()), (100, 2048));
+        queue.advance(50);
+        assert_eq!((queue.queued_bytes(), queue.held_bytes()), (50, 2048));
+        assert_eq!(queue.recount(), (50, 2048));
+        queue.advance(50);
+        assert_eq!(
+            (queue.queued_bytes(), queue.held_bytes(), pool.held_bytes()),
+            (0, 0, 0)
+        );
+    }
+
+    #[test]
+    fn shedding_keeps_heads_and_what_is_partly_written() {
+        let pool = Pool::new(1 << 20);
+        let mut queue = SendQueue::default();
+        queue.push(packet(&pool, b'h', 10), 0);
+        for byte in 1..=4 {
+            queue.push(packet(&pool, byte, 4), 2);
+        }
+        queue.advance(12);
+        let gap = queue.shed(4096);
+        assert_eq!(
+            gap,
+            Gap {
+                packets: 4,
+                bytes: 8
+            }
+        );
+        assert_eq!(contents(&queue), [1, 1, 4, 4, 4, 4]);
+        assert_eq!(queue.recount(), (queue.queued_bytes(), queue.held_bytes()));
+    }
+
+    #[test]
+    fn shedding_everything_leaves_an_unwritten_head() {
+        let pool = Pool::new(1 << 20);
+        let mut queue = SendQueue::default();
+        queue.push(packet(&pool, b'h', 3), 0);
+        queue.push(packet(&pool, 1, 3), 1);
+        assert_eq!(
+            queue.shed(0),
+            Gap {
+                packets: 1,
+                bytes: 3
+            }
+        );
+        assert_eq!(contents(&queue), b"hhh");
+    }
+
+    #[test]
+    fn empty_views_are_not_queued() {
+        let pool = Pool::new(1 << 20);
+        let mut queue = SendQueue::default();
+        queue.push(packet(&pool, 0, 0), 0);
+        assert!(queue.is_empty());
+    }
+}

@@ -1,0 +1,54 @@
+//! What any entity may use besides itself.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::config::Config;
+use crate::limits::POOL_UNIT_BYTES;
+use crate::net::{Batch, Net};
+use crate::pool::Pool;
+use crate::stats::Stats;
+
+/// Sockets, buffers, counters, configuration and the time of this tick.
+pub struct Shared {
+    /// The operating system.
+    pub net: Box<dyn Net>,
+    /// Buffers of every queue.
+    pub pool: Pool,
+    /// Counters of the whole router.
+    pub stats: Stats,
+    /// The configuration in force.
+    pub config: Rc<Config>,
+    /// The time, read once per tick.
+    pub now: Instant,
+    /// Scratch space for datagrams.
+    batch: Option<Box<Batch>>,
+    /// Scratch space for what clients send and for datagrams put together.
+    pub scratch: Vec<u8>,
+}
+
+impl Shared {
+    /// Takes over a network and makes the pool that `config` asks for.
+    pub fn new(net: Box<dyn Net>, config: Rc<Config>) -> Self {
+        let now = net.now();
+        Self {
+            net,
+            pool: Pool::new(config.pool_buffers_max * POOL_UNIT_BYTES),
+            stats: Stats::default(),
+            config,
+            now,
+            batch: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Borrows the datagram scratch space away; made when the first channel needs it.
+    pub fn take_batch(&mut self) -> Box<Batch> {
+        self.batch.take().unwrap_or_default()
+    }
+
+    /// Gives the datagram scratch space back.
+    pub fn return_batch(&mut self, batch: Box<Batch>) {
+        self.batch = Some(batch);
+    }
+}
