@@ -12,7 +12,10 @@ pub mod logger;
 pub mod net;
 pub mod pool;
 pub mod proto;
+pub mod router;
 pub mod shared;
+#[cfg(test)]
+mod sim;
 pub mod stats;
 pub mod sys;
 pub mod upstream;

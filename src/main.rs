@@ -1,2 +1,143 @@
-//! The `flowgate` program.
-fn main() {}
+//! The `flowgate` program: arguments, logger, router, exit status.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use flowgate::cli::{self, Command};
+use flowgate::config::Config;
+use flowgate::limits::LISTENERS_MAX;
+use flowgate::net::mio::MioNet;
+use flowgate::router::Router;
+use flowgate::{demo, logger, sys};
+
+fn main() -> ExitCode {
+    let invocation = match cli::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            // Nothing can be done about a closed standard error.
+            let _ = writeln!(io::stderr(), "flowgate: {error}\nTry 'flowgate --help'.");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = match invocation.command {
+        Command::Help(text) | Command::Version(text) => {
+            say(&text);
+            return ExitCode::SUCCESS;
+        }
+        Command::Run(config) => run(config, &invocation.warnings, |_| Ok(())),
+        Command::Demo(config) => run_demo(config, &invocation.warnings),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            logger::fatal(&error);
+            let _ = writeln!(io::stderr(), "flowgate: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints to standard output; a closed one is no reason to fail.
+fn say(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+}
+
+/// Runs the router until it is told to stop. `ready` is called once clients can connect.
+fn run(
+    config: Config,
+    warnings: &[String],
+    ready: impl FnOnce(&[SocketAddr]) -> Result<(), String>,
+) -> Result<(), String> {
+    let timestamps = config.log_timestamps || io::stderr().is_terminal();
+    logger::init(config.verbosity, timestamps).map_err(|error| error.to_string())?;
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+    if let Err(error) = sys::process::raise_descriptor_limit() {
+        log::warn!("the limit of open descriptors stays as it is: {error}");
+    }
+    let mut net =
+        MioNet::new().map_err(|error| format!("the system gives no event queue: {error}"))?;
+    net.install_signals()
+        .map_err(|error| format!("signals cannot be handled: {error}"))?;
+    let config = Rc::new(config);
+    let mut router = Router::new(Box::new(net), Rc::clone(&config));
+    let bound = listen(&mut router, &config)?;
+    log::info!("Server initialization complete, ready to accept connections");
+    logger::serving();
+    ready(&bound)?;
+    router
+        .run()
+        .map_err(|error| format!("waiting for events failed: {error}"))
+}
+
+/// Opens every listener. One that cannot be opened ends the program: half a service helps nobody.
+fn listen(router: &mut Router, config: &Config) -> Result<Vec<SocketAddr>, String> {
+    let mut bound = Vec::new();
+    for wanted in &config.listen {
+        let several = wanted.resolve()?;
+        let first = bound.len();
+        let mut unsupported = None;
+        for address in several {
+            if bound.len() >= LISTENERS_MAX {
+                return Err(format!("more than {LISTENERS_MAX} addresses to listen on"));
+            }
+            match router.listen(address) {
+                Ok(address) => {
+                    log::info!("Listening on {} port {}", address.ip(), address.port());
+                    bound.push(address);
+                }
+                // A host without IPv6 still serves IPv4.
+                Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+                    unsupported = Some(error)
+                }
+                Err(error) => return Err(format!("cannot listen on {address}: {error}")),
+            }
+        }
+        if let (Some(error), true) = (unsupported, bound.len() == first) {
+            return Err(format!("cannot listen on {wanted}: {error}"));
+        }
+    }
+    Ok(bound)
+}
+
+/// Runs the router beside a source of its own on loopback.
+fn run_demo(mut config: Config, warnings: &[String]) -> Result<(), String> {
+    config
+        .upstream_interface_multicast
+        .get_or_insert_with(|| "lo".into());
+    let source = demo::Source::start(demo::GROUP)
+        .map_err(|error| format!("the test source cannot send to {}: {error}", demo::GROUP))?;
+    let result = run(config, warnings, |bound| {
+        say(&demo_text(bound));
+        Ok(())
+    });
+    drop(source);
+    result
+}
+
+/// What to do with a running demo.
+fn demo_text(bound: &[SocketAddr]) -> String {
+    let mut text = format!(
+        "flowgate demo: a test picture is sent as RTP to {} on loopback.\n\n",
+        demo::GROUP
+    );
+    for address in bound {
+        let _ = writeln!(text, "  http://{address}/rtp/{}", demo::GROUP);
+    }
+    if let Some(address) = bound.first() {
+        let url = format!("http://{address}/rtp/{}", demo::GROUP);
+        let _ = write!(
+            text,
+            "\nOpen the URL in a player, or try:\n\n  ffplay -fflags nobuffer {url}\n  \
+             curl -s --max-time 5 {url} -o demo.ts\n\nCtrl-C stops it.\n"
+        );
+    }
+    text
+}

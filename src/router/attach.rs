@@ -1,0 +1,348 @@
+//! From a request to its source: an existing channel, a new one, or a look-up first; and back.
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+
+use super::Router;
+use super::flow::Limits;
+use super::ready::Entity;
+use super::slots::{ChannelId, ChannelSlot, ClientId, Feed, Gate, Subscriber, UpstreamSlot};
+use crate::arena::Arena;
+use crate::channel::Channel;
+use crate::client::Request;
+use crate::client::response::{self, Answer, Status};
+use crate::client::route::{self, Target};
+use crate::limits::{CHANNELS_MAX, LOOKUP_WAIT};
+use crate::net::{GroupAddress, LookupId};
+use crate::proto::url::{self, Host, MulticastUrl};
+use crate::upstream::{Session, Upstream};
+
+/// A look-up under way: who asked, and for what.
+pub(super) struct Lookup {
+    client: ClientId,
+    url: MulticastUrl,
+}
+
+impl Router {
+    /// Acts on a complete request.
+    pub(super) fn serve(&mut self, id: ClientId, request: &Request) {
+        let Some(sink) = self.clients.get_mut(id) else {
+            return;
+        };
+        log::info!(
+            "New client {} requested URL: {} (method: {})",
+            sink.client.peer,
+            url::redact(&request.target),
+            request.method
+        );
+        match route::route(request, &self.shared.config) {
+            Target::Answer(answer) => sink.client.answer(&answer, &mut self.shared),
+            Target::MulticastHead => sink
+                .client
+                .answer_with(&response::multicast_head(None), &self.shared.pool),
+            Target::Multicast(url) => self.attach(id, url),
+        }
+    }
+
+    fn attach(&mut self, id: ClientId, url: MulticastUrl) {
+        if !self.admit(id) {
+            return;
+        }
+        let names: Vec<String> = [Some(&url.group), url.source.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(|host| match host {
+                Host::Name(name) => Some(name.clone()),
+                Host::Ip { .. } => None,
+            })
+            .collect();
+        if names.is_empty() {
+            return self.attach_resolved(id, &url, &[]);
+        }
+        self.next_lookup += 1;
+        let lookup = LookupId(self.next_lookup);
+        match self.shared.net.resolve(lookup, names) {
+            Ok(()) => {
+                let until = self.shared.now + LOOKUP_WAIT;
+                if let Some(sink) = self.clients.get_mut(id) {
+                    sink.feed = Feed::Lookup { lookup, until };
+                }
+                self.lookups.insert(lookup, Lookup { client: id, url });
+            }
+            Err(error) => self.refuse(
+                id,
+                Status::ServiceUnavailable,
+                &format!("name look-up: {error}"),
+            ),
+        }
+    }
+
+    /// Takes a client on as a stream, or refuses it for the client limit.
+    fn admit(&mut self, id: ClientId) -> bool {
+        let clients_max = self.shared.config.clients_max;
+        if self.streams >= clients_max {
+            log::warn!("Maximum client limit reached ({clients_max})");
+            self.shared.stats.refused.client_limit += 1;
+            self.refuse(
+                id,
+                Status::ServiceUnavailable,
+                &format!("client limit of {clients_max} reached"),
+            );
+            return false;
+        }
+        let Some(sink) = self.clients.get_mut(id) else {
+            return false;
+        };
+        sink.client.await_stream();
+        self.streams += 1;
+        self.shared.stats.streams += 1;
+        true
+    }
+
+    pub(super) fn refuse(&mut self, id: ClientId, status: Status, detail: &str) {
+        if let Some(sink) = self.clients.get_mut(id) {
+            log::debug!(
+                "client {id} ({}): {} {detail}",
+                sink.client.peer,
+                status.code()
+            );
+            sink.client
+                .answer(&Answer::new(status, detail), &mut self.shared);
+        }
+    }
+
+    /// A look-up has ended.
+    pub(super) fn resolved(&mut self, lookup: LookupId, result: Result<Vec<Vec<IpAddr>>, String>) {
+        let Some(Lookup { client, url }) = self.lookups.remove(&lookup) else {
+            return;
+        };
+        // The client may have gone or given up meanwhile.
+        let waits =
+            |feed| matches!(feed, Feed::Lookup { lookup: awaited, .. } if awaited == lookup);
+        let Some(sink) = self.clients.get_mut(client).filter(|sink| waits(sink.feed)) else {
+            return;
+        };
+        sink.feed = Feed::None;
+        match result {
+            Ok(addresses) => self.attach_resolved(client, &url, &addresses),
+            // As for a URL that makes no sense (multicast spec §2).
+            Err(error) => self.refuse(client, Status::NotFound, &error),
+        }
+        self.after_turn(client);
+    }
+
+    fn attach_resolved(&mut self, id: ClientId, url: &MulticastUrl, addresses: &[Vec<IpAddr>]) {
+        let address = match group_address(url, addresses, self.shared.config.multicast_interface())
+        {
+            Ok(address) => address,
+            Err(detail) => return self.refuse(id, Status::NotFound, &detail),
+        };
+        match self.find_or_join(address) {
+            Ok(channel) => self.subscribe(id, channel),
+            Err(detail) => self.refuse(id, Status::ServiceUnavailable, &detail),
+        }
+    }
+
+    fn find_or_join(&mut self, address: GroupAddress) -> Result<ChannelId, String> {
+        let found = self
+            .channels
+            .iter()
+            .find(|(_, slot)| *slot.channel.address() == address);
+        if let Some((id, _)) = found {
+            self.shared.stats.shared_joins += 1;
+            return Ok(id);
+        }
+        if self.channels.len() >= CHANNELS_MAX && !self.end_oldest_lingering() {
+            return Err(format!("limit of {CHANNELS_MAX} channels reached"));
+        }
+        let group = address.group;
+        let channel = Channel::join(address, &mut self.shared).map_err(|error| {
+            log::error!("channel {group}: joining failed: {error}");
+            format!("joining {group} failed: {error}")
+        })?;
+        log::info!("channel {group}: joined");
+        let socket = channel.socket();
+        let id = self.channels.insert(ChannelSlot {
+            channel,
+            subscribers: Vec::new(),
+            head: None,
+            lingering_since: None,
+            queued: false,
+            armed: None,
+        });
+        self.owners.insert(socket, Entity::Channel(id));
+        self.arm_channel(id);
+        Ok(id)
+    }
+
+    fn subscribe(&mut self, id: ClientId, channel: ChannelId) {
+        let Self {
+            clients,
+            channels,
+            shared,
+            run,
+            streams,
+            ..
+        } = self;
+        let (Some(sink), Some(slot)) = (clients.get_mut(id), channels.get_mut(channel)) else {
+            return;
+        };
+        sink.feed = Feed::Channel(channel);
+        slot.lingering_since = None;
+        let mut gate = Gate::Waiting;
+        let limits = Limits::new(&shared.pool, *streams);
+        if let Some(replay) = slot.channel.replay()
+            && replay.held_bytes() < limits.limit(sink)
+            && let Some(head) = &slot.head
+            && let Some(tables) = shared.pool.copy_reserved(replay.tables())
+        {
+            sink.client.begin_stream(head.clone(), shared.now);
+            sink.client.push_body(tables, shared.now);
+            replay
+                .runs()
+                .for_each(|media| sink.client.push_run(media, shared.now));
+            shared.stats.fast_starts += 1;
+            gate = Gate::Open;
+        }
+        slot.subscribers.push(Subscriber { client: id, gate });
+        // What has arrived since the last tick goes out with the head, at once.
+        slot.channel.hurry(shared.now);
+        run.push(Entity::Channel(channel), &mut slot.queued);
+    }
+
+    /// Gives a client a source of its own: a TCP connection to `address`, driven by `session`.
+    ///
+    /// The client must have sent its request and not been answered. Refusals are answered here.
+    pub fn attach_upstream(
+        &mut self,
+        id: ClientId,
+        address: SocketAddr,
+        session: Box<dyn Session>,
+    ) {
+        if !self.admit(id) {
+            return;
+        }
+        let upstream = match Upstream::connect(address, session, &mut self.shared) {
+            Ok(upstream) => upstream,
+            Err(error) => {
+                return self.refuse(
+                    id,
+                    Status::BadGateway,
+                    &format!("connecting to {address}: {error}"),
+                );
+            }
+        };
+        let socket = upstream.socket();
+        let upstream = self.upstreams.insert(UpstreamSlot {
+            upstream,
+            client: Some(id),
+            upstream_paused: Default::default(),
+            starved: false,
+            queued: false,
+        });
+        self.owners.insert(socket, Entity::Upstream(upstream));
+        if let Some(sink) = self.clients.get_mut(id) {
+            sink.feed = Feed::Upstream(upstream);
+        }
+    }
+
+    /// Parts a client from what feeds it. The source lingers, ends, or finishes on its own.
+    pub(super) fn detach(&mut self, id: ClientId) {
+        let Some(sink) = self.clients.get_mut(id) else {
+            return;
+        };
+        match std::mem::replace(&mut sink.feed, Feed::None) {
+            Feed::None | Feed::Lookup { .. } => {}
+            Feed::Channel(channel) => self.unsubscribe(id, channel),
+            Feed::Upstream(upstream) => {
+                if let Some(source) = self.upstreams.get_mut(upstream) {
+                    source.client = None;
+                    source.upstream.close();
+                    self.graveyard.push(Entity::Upstream(upstream));
+                }
+            }
+        }
+    }
+
+    fn unsubscribe(&mut self, id: ClientId, channel: ChannelId) {
+        let Some(slot) = self.channels.get_mut(channel) else {
+            return;
+        };
+        slot.subscribers
+            .retain(|subscriber| subscriber.client != id);
+        if !slot.subscribers.is_empty() {
+            return;
+        }
+        slot.lingering_since = Some(self.shared.now);
+        if self.shared.config.channel_linger.is_zero() {
+            return self.graveyard.push(Entity::Channel(channel));
+        }
+        self.arm_channel(channel);
+        let lingering = self
+            .channels
+            .iter()
+            .filter(|(_, slot)| slot.lingering_since.is_some())
+            .count();
+        if lingering > self.shared.config.channels_lingering_max {
+            self.end_oldest_lingering();
+        }
+    }
+
+    fn end_oldest_lingering(&mut self) -> bool {
+        let oldest = oldest_lingering(&self.channels);
+        if let Some(id) = oldest {
+            self.end_channel(id);
+        }
+        oldest.is_some()
+    }
+}
+
+fn oldest_lingering(channels: &Arena<ChannelSlot>) -> Option<ChannelId> {
+    let lingering = channels
+        .iter()
+        .filter_map(|(id, slot)| Some((slot.lingering_since?, id)));
+    lingering.min_by_key(|(since, _)| *since).map(|(_, id)| id)
+}
+
+/// Puts the addresses of a URL together; `addresses` holds those of its names, in the order group, source.
+fn group_address(
+    url: &MulticastUrl,
+    addresses: &[Vec<IpAddr>],
+    interface: Option<&str>,
+) -> Result<GroupAddress, String> {
+    let mut looked_up = addresses.iter().filter_map(|list| list.first().copied());
+    let mut address = |host: &Host| match host {
+        Host::Ip { address, .. } => Some(*address),
+        Host::Name(_) => looked_up.next(),
+    };
+    let group = address(&url.group).ok_or("the group has no address")?;
+    let source = match &url.source {
+        Some(host) => Some(address(host).ok_or("the source has no address")?),
+        None => None,
+    };
+    let scope = match &url.group {
+        Host::Ip { scope, .. } => scope.as_deref(),
+        Host::Name(_) => None,
+    };
+    let by_index = match url.interface_index {
+        Some(index) => Some(
+            crate::sys::udp::interface_name(index)
+                .ok_or(format!("there is no interface {index}"))?,
+        ),
+        None => None,
+    };
+    let chosen = url
+        .interface
+        .as_deref()
+        .or(by_index.as_deref())
+        .or(interface)
+        .or(scope);
+    let group = match group {
+        IpAddr::V4(group) => SocketAddr::from((group, url.port)),
+        IpAddr::V6(group) => SocketAddrV6::new(group, url.port, 0, 0).into(),
+    };
+    Ok(GroupAddress {
+        group,
+        source,
+        interface: chosen.map(str::to_owned),
+    })
+}

@@ -1,0 +1,168 @@
+//! Why things end, and the one place where they are taken apart.
+//!
+//! Nothing is freed in the middle of a tick: what ended lies in the graveyard until the reap, so that no id or
+//! socket used earlier in the tick can name its successor.
+
+use log::Level;
+
+use super::Router;
+use super::ready::Entity;
+use super::slots::{ChannelId, ClientId, Feed, UpstreamId};
+use crate::channel::ChannelError;
+use crate::client::Ended;
+use crate::client::response::{Answer, Status};
+use crate::upstream::UpstreamError;
+
+/// Why a client lost its stream.
+#[derive(Debug)]
+pub enum CloseReason {
+    /// The channel it listened to failed.
+    Channel(ChannelError),
+    /// Its upstream failed.
+    Upstream(UpstreamError),
+    /// No address was found for a name in time.
+    Lookup,
+    /// The program stops.
+    Stop,
+}
+
+impl CloseReason {
+    /// The answer, if the head of the stream is not out yet.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Channel(_) | Self::Lookup | Self::Stop => Status::ServiceUnavailable,
+            Self::Upstream(_) => Status::BadGateway,
+        }
+    }
+
+    /// How much it matters.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::Channel(_) | Self::Upstream(_) => Level::Warn,
+            Self::Lookup => Level::Info,
+            Self::Stop => Level::Debug,
+        }
+    }
+
+    /// What to tell client and log.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Channel(error) => error.to_string(),
+            Self::Upstream(error) => error.to_string(),
+            Self::Lookup => "the name was not resolved in time".into(),
+            Self::Stop => "the server is stopping".into(),
+        }
+    }
+}
+
+impl Router {
+    /// Ends a client's stream: answered if nothing has been sent, otherwise what is queued is still sent.
+    pub(super) fn end_stream(&mut self, id: ClientId, reason: &CloseReason) {
+        let Some(sink) = self.clients.get_mut(id) else {
+            return;
+        };
+        sink.feed = Feed::None;
+        if sink.client.is_waiting() {
+            sink.client.answer(
+                &Answer::new(reason.status(), reason.detail()),
+                &mut self.shared,
+            );
+        } else {
+            sink.client.end();
+        }
+        self.after_turn(id);
+    }
+
+    /// A channel has failed: all its clients lose their stream.
+    pub(super) fn fail_channel(&mut self, id: ChannelId, error: ChannelError) {
+        let Some(slot) = self.channels.get_mut(id) else {
+            return;
+        };
+        let reason = CloseReason::Channel(error);
+        let group = slot.channel.address().group;
+        log::log!(reason.level(), "channel {group}: {}", reason.detail());
+        for subscriber in std::mem::take(&mut slot.subscribers) {
+            self.end_stream(subscriber.client, &reason);
+        }
+        self.graveyard.push(Entity::Channel(id));
+    }
+
+    /// Leaves a group that nobody listens to.
+    pub(super) fn end_channel(&mut self, id: ChannelId) {
+        debug_assert!(
+            self.channels
+                .get(id)
+                .is_none_or(|slot| slot.subscribers.is_empty())
+        );
+        self.graveyard.push(Entity::Channel(id));
+    }
+
+    /// Frees what ended during this tick.
+    pub(super) fn reap(&mut self) {
+        while let Some(entity) = self.graveyard.pop() {
+            match entity {
+                Entity::Client(id) => self.reap_client(id),
+                Entity::Channel(id) => self.reap_channel(id),
+                Entity::Upstream(id) => self.reap_upstream(id),
+                Entity::Listener(id) => {
+                    if let Some(slot) = self.listeners.remove(id) {
+                        self.owners.remove(slot.socket.id);
+                        self.shared.net.close(slot.socket.id);
+                    }
+                }
+            }
+        }
+    }
+
+    fn reap_client(&mut self, id: ClientId) {
+        self.detach(id);
+        let Some(sink) = self.clients.remove(id) else {
+            return;
+        };
+        let socket = sink.client.socket();
+        self.owners.remove(socket);
+        self.shared.net.close(socket);
+        self.shared.stats.connections_closed += 1;
+        if let Some(flow) = sink.client.flow() {
+            self.streams -= 1;
+            log::debug!(
+                "client {id} ({}): closed: {:?}; {} bytes sent, {} packets dropped",
+                sink.client.peer,
+                sink.client.ended().unwrap_or(Ended::Stop),
+                sink.client.sent_bytes(),
+                flow.dropped.packets,
+            );
+        }
+        #[cfg(test)]
+        self.reaped.push((id, sink.client));
+    }
+
+    fn reap_channel(&mut self, id: ChannelId) {
+        let Some(slot) = self.channels.remove(id) else {
+            return;
+        };
+        let socket = slot.channel.socket();
+        self.owners.remove(socket);
+        self.shared.net.close(socket);
+        let counters = slot.channel.counters();
+        log::info!(
+            "channel {}: left; {} datagrams, {} lost, {} reordered, {} overrun",
+            slot.channel.address().group,
+            counters.datagrams,
+            counters.rtp.lost,
+            counters.rtp.reordered,
+            counters.overrun,
+        );
+        #[cfg(test)]
+        self.left_channels.push(counters);
+    }
+
+    fn reap_upstream(&mut self, id: UpstreamId) {
+        let Some(slot) = self.upstreams.remove(id) else {
+            return;
+        };
+        let socket = slot.upstream.socket();
+        self.owners.remove(socket);
+        self.shared.net.close(socket);
+    }
+}

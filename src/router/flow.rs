@@ -1,0 +1,264 @@
+//! Flow control: how much a client may be given, and when its upstream is paused and resumed.
+//!
+//! Only this file sets a [`PauseFlag`]. Pausing changes no registration: the socket keeps its cached
+//! readiness, so that bytes which arrive meanwhile are read at the resume without a new edge.
+//!
+//! A client's limit is its fair share of the whole pool, more while the pool is nearly empty of use and less
+//! when it is nearly full (server spec §11.2). The share is taken from the pool's bound and not from what
+//! happens to be allocated, so a stalled client cannot raise its own limit, and nobody may hold more than a
+//! quarter of the pool.
+
+use super::ready::{Entity, RunQueue};
+use super::slots::{ChannelSlot, ClientId, ClientSlot, Feed, UpstreamId, UpstreamSlot};
+use crate::arena::Arena;
+use crate::limits::{
+    QUEUE_HIGH_PERCENT, QUEUE_LIMIT_BYTES_MIN, QUEUE_LOW_PERCENT, QUEUE_POOL_SHARE,
+    QUEUE_SHARE_BYTES_MIN, SLOW_AFTER,
+};
+use crate::pool::Pool;
+use crate::shared::Shared;
+
+/// A bit that only `flow` sets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PauseFlag(bool);
+
+impl PauseFlag {
+    /// Whether it is set.
+    pub fn is_set(self) -> bool {
+        self.0
+    }
+}
+
+/// How much clients may hold now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A client's share of the pool, bytes.
+    share: usize,
+    /// The limit of a client that keeps up, bytes held.
+    normal: usize,
+    /// The limit of a slow one.
+    slow: usize,
+}
+
+impl Limits {
+    /// For `streams` clients that hold or await media.
+    pub fn new(pool: &Pool, streams: usize) -> Self {
+        let bytes_max = pool.bytes_max();
+        let cap = bytes_max / QUEUE_POOL_SHARE;
+        let share = (bytes_max / streams.max(1)).max(QUEUE_SHARE_BYTES_MIN);
+        let used_percent = pool.held_bytes() * 100 / bytes_max;
+        // Tenths of the share.
+        let tenths = match used_percent {
+            95.. => 10,
+            85.. => 15,
+            _ => 30,
+        };
+        let limit = |tenths: usize| (share * tenths / 10).min(cap).max(QUEUE_LIMIT_BYTES_MIN);
+        Self {
+            share,
+            normal: limit(tenths),
+            slow: limit(tenths.min(8)),
+        }
+    }
+
+    /// Bytes that `sink` may hold.
+    pub fn limit(&self, sink: &ClientSlot) -> usize {
+        if sink.client.flow().is_some_and(|flow| flow.slow) {
+            self.slow
+        } else {
+            self.normal
+        }
+    }
+
+    /// At or above this many bytes held a TCP upstream is paused.
+    pub fn high(&self, sink: &ClientSlot) -> usize {
+        self.limit(sink) / 100 * QUEUE_HIGH_PERCENT
+    }
+
+    /// At or below this many bytes held it is resumed, and a skipping client is given media again.
+    pub fn low(&self, sink: &ClientSlot) -> usize {
+        self.limit(sink) / 100 * QUEUE_LOW_PERCENT
+    }
+
+    /// Bytes that `sink` may be given before its upstream must pause.
+    pub fn room(&self, sink: &ClientSlot) -> usize {
+        self.high(sink).saturating_sub(sink.client.held_bytes())
+    }
+
+    /// Keeps up the judgement whether `sink` is slow (server spec §11.3).
+    pub fn judge_pace(&self, sink: &mut ClientSlot, shared: &Shared) {
+        let enter = (self.share * 3 / 2).min(self.normal / 10 * 9);
+        let exit = (self.share * 11 / 10)
+            .min(self.normal / 4 * 3)
+            .min(enter / 4 * 3);
+        sink.client.judge_pace(enter, exit, SLOW_AFTER, shared.now);
+    }
+}
+
+/// Stops reading `source`, because `sink` is full.
+pub fn pause(sink: &mut ClientSlot, source: &mut UpstreamSlot, shared: &mut Shared) {
+    if !source.upstream_paused.0 {
+        source.upstream_paused = PauseFlag(true);
+        sink.any_upstream_paused = PauseFlag(true);
+        sink.client.note_pause();
+        shared.stats.backpressure_events += 1;
+    }
+}
+
+/// After a client has been written to: once it holds no more than the low mark, its upstream is queued, which
+/// still remembers that it is readable.
+pub fn on_client_drain(
+    sink: &mut ClientSlot,
+    upstreams: &mut Arena<UpstreamSlot>,
+    run: &mut RunQueue,
+    pool: &Pool,
+    streams: usize,
+) {
+    if !sink.any_upstream_paused.0 {
+        return;
+    }
+    if sink.client.held_bytes() > Limits::new(pool, streams).low(sink) {
+        return;
+    }
+    sink.any_upstream_paused = PauseFlag(false);
+    let Feed::Upstream(id) = sink.feed else {
+        return;
+    };
+    if let Some(source) = upstreams.get_mut(id) {
+        source.upstream_paused = PauseFlag(false);
+        run.push_if(source.runnable(), Entity::Upstream(id), &mut source.queued);
+    }
+}
+
+/// A client's upstream has ended: nothing of it is paused any more.
+pub fn unlink(id: ClientId, clients: &mut Arena<ClientSlot>) {
+    if let Some(sink) = clients.get_mut(id) {
+        sink.any_upstream_paused = PauseFlag(false);
+    }
+}
+
+/// TCP upstreams that found the pool empty. They are queued when buffers have come back, and not before: to
+/// try again at once would only spin.
+#[derive(Debug, Default)]
+pub struct Waiters {
+    upstreams: Vec<UpstreamId>,
+}
+
+impl Waiters {
+    /// Parks an upstream.
+    pub fn park(&mut self, id: UpstreamId, source: &mut UpstreamSlot) {
+        if !source.starved {
+            source.starved = true;
+            self.upstreams.push(id);
+        }
+    }
+
+    /// Queues all of them once the pool has room for a read.
+    pub fn wake(
+        &mut self,
+        pool: &Pool,
+        read_bytes: usize,
+        upstreams: &mut Arena<UpstreamSlot>,
+        run: &mut RunQueue,
+    ) {
+        if self.upstreams.is_empty()
+            || !pool.has_patient_room(read_bytes.min(pool.buffer_bytes_max()))
+        {
+            return;
+        }
+        for id in self.upstreams.drain(..) {
+            if let Some(source) = upstreams.get_mut(id) {
+                source.starved = false;
+                run.push_if(source.runnable(), Entity::Upstream(id), &mut source.queued);
+            }
+        }
+    }
+
+    /// Whether nobody is parked.
+    pub fn is_empty(&self) -> bool {
+        self.upstreams.is_empty()
+    }
+}
+
+/// Makes room in the pool for a live channel that needs `wanted` bytes, so that a stalled client costs nobody
+/// else a packet: first what is kept for newcomers is given up, then the client that holds most live media
+/// loses the oldest half of it, counted as skipped, and so on.
+pub fn reclaim(
+    wanted: usize,
+    clients: &mut Arena<ClientSlot>,
+    channels: &mut Arena<ChannelSlot>,
+    shared: &mut Shared,
+) {
+    while !shared.pool.has_room(wanted) {
+        let ring = channels
+            .iter_mut()
+            .max_by_key(|(_, slot)| slot.channel.replay_held_bytes());
+        if let Some((_, slot)) = ring
+            && slot.channel.replay_held_bytes() > 0
+        {
+            slot.channel.forget_replay();
+            shared.stats.reclaims += 1;
+            continue;
+        }
+        let live = clients
+            .iter_mut()
+            .filter(|(_, slot)| matches!(slot.feed, Feed::Channel(_)));
+        let Some((_, sink)) = live.max_by_key(|(_, slot)| slot.client.held_bytes()) else {
+            return;
+        };
+        let half = sink.client.held_bytes() / 2;
+        if sink.client.shed(half, &mut shared.stats).packets == 0 {
+            return;
+        }
+        shared.stats.reclaims += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn share_follows_the_bound_of_the_pool_and_not_its_use() {
+        let pool = Pool::new(24 << 20);
+        let alone = Limits::new(&pool, 1);
+        assert_eq!(alone.share, 24 << 20);
+        let held = pool.take(200_000);
+        assert_eq!(Limits::new(&pool, 1), alone);
+        drop(held);
+        assert_eq!(Limits::new(&pool, 8).share, 3 << 20);
+        assert_eq!(Limits::new(&pool, 100_000).share, QUEUE_SHARE_BYTES_MIN);
+    }
+
+    #[test]
+    fn a_full_pool_takes_the_bonus_away() {
+        let pool = Pool::new(4 << 20);
+        let roomy = Limits::new(&pool, 8);
+        assert_eq!(
+            roomy.normal,
+            1 << 20,
+            "three shares, but at most a quarter of the pool"
+        );
+        let held: Vec<_> = std::iter::from_fn(|| pool.take(2048)).collect();
+        let full = Limits::new(&pool, 8);
+        assert_eq!(full.normal, full.share);
+        assert_eq!(full.slow, full.share * 8 / 10);
+        drop(held);
+    }
+
+    #[test]
+    fn every_pool_leaves_room_between_the_marks_and_the_limit() {
+        for units in [64, 65, 100, 112, 128, 1024, 16_384] {
+            let pool = Pool::new(units * 1536);
+            for streams in [1, 2, 5, 100] {
+                let limits = Limits::new(&pool, streams);
+                assert!(
+                    limits.normal <= pool.bytes_max(),
+                    "{units} units, {streams} streams"
+                );
+                assert!(limits.slow <= limits.normal);
+                assert!(limits.slow >= QUEUE_LIMIT_BYTES_MIN);
+            }
+        }
+    }
+}

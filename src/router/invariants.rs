@@ -1,0 +1,148 @@
+//! What holds between ticks. Checked after every tick in debug builds and in the simulation.
+
+use super::Router;
+use super::slots::Feed;
+
+impl Router {
+    /// Checks every invariant.
+    ///
+    /// # Panics
+    ///
+    /// When one does not hold: the router has a bug.
+    pub(super) fn check(&self) {
+        self.check_clients();
+        self.check_channels();
+        self.check_upstreams();
+        for (id, slot) in self.listeners.iter() {
+            assert!(
+                !slot.runnable() || slot.queued,
+                "runnable listener {id} is not queued"
+            );
+        }
+        assert!(
+            self.shared.pool.held_bytes() <= self.shared.pool.bytes_max(),
+            "the pool's bound"
+        );
+        assert!(self.graveyard.is_empty(), "the dead are reaped");
+    }
+
+    fn check_clients(&self) {
+        let mut streams = 0;
+        for (id, slot) in self.clients.iter() {
+            assert!(
+                !slot.client.runnable() || slot.queued,
+                "runnable client {id} is not queued"
+            );
+            assert!(!slot.client.is_closed(), "closed client {id} is reaped");
+            streams += usize::from(slot.client.flow().is_some());
+            let queue = slot.client.queue();
+            assert_eq!(
+                queue.recount(),
+                (queue.queued_bytes(), queue.held_bytes()),
+                "accounts of client {id}"
+            );
+            match slot.feed {
+                Feed::Channel(channel) => {
+                    let listens = self.channels.get(channel).is_some_and(|channel| {
+                        channel
+                            .subscribers
+                            .iter()
+                            .filter(|subscriber| subscriber.client == id)
+                            .count()
+                            == 1
+                    });
+                    assert!(listens, "client {id} is no subscriber of its channel");
+                }
+                Feed::Upstream(upstream) => {
+                    let source = self.upstreams.get(upstream);
+                    assert!(
+                        source.is_some_and(|source| source.client == Some(id)),
+                        "upstream of client {id}"
+                    );
+                }
+                Feed::None | Feed::Lookup { .. } => {}
+            }
+            let paused = match slot.feed {
+                Feed::Upstream(upstream) => self
+                    .upstreams
+                    .get(upstream)
+                    .is_some_and(|source| source.upstream_paused.is_set()),
+                _ => false,
+            };
+            assert_eq!(
+                slot.any_upstream_paused.is_set(),
+                paused,
+                "any_upstream_paused of client {id}"
+            );
+            // Or no drain would ever come to resume it.
+            assert!(
+                !paused || !queue.is_empty(),
+                "client {id} is empty, its upstream paused"
+            );
+            let armed = slot
+                .deadline()
+                .is_none_or(|deadline| slot.armed.is_some_and(|armed| armed <= deadline));
+            assert!(armed || slot.queued, "the deadline of client {id} is armed");
+        }
+        assert_eq!(streams, self.streams, "count of streams");
+    }
+
+    fn check_channels(&self) {
+        for (id, slot) in self.channels.iter() {
+            assert!(
+                !slot.channel.runnable() || slot.queued,
+                "runnable channel {id} is not queued"
+            );
+            assert_eq!(
+                slot.subscribers.is_empty(),
+                slot.lingering_since.is_some(),
+                "lingering of channel {id}"
+            );
+            for subscriber in &slot.subscribers {
+                let sink = self.clients.get(subscriber.client);
+                assert!(
+                    sink.is_some_and(|sink| sink.feed == Feed::Channel(id)),
+                    "channel {id} names a client that does not listen"
+                );
+            }
+            let deadline = slot.channel.deadline(&self.shared);
+            let armed = slot.armed.is_some_and(|armed| armed <= deadline);
+            assert!(
+                armed || slot.queued,
+                "the deadline of channel {id} is armed"
+            );
+        }
+    }
+
+    fn check_upstreams(&self) {
+        for (id, slot) in self.upstreams.iter() {
+            assert!(
+                !slot.runnable() || slot.queued,
+                "runnable upstream {id} is not queued"
+            );
+            assert!(!slot.upstream.is_closed(), "closed upstream {id} is reaped");
+            let client = slot.client.and_then(|client| self.clients.get(client));
+            assert!(
+                client.is_some_and(|sink| sink.feed == Feed::Upstream(id)),
+                "client of upstream {id}"
+            );
+        }
+        let queued = self.run.sources_len() + self.run.clients_len();
+        let marked = self.clients.iter().filter(|(_, slot)| slot.queued).count()
+            + self.channels.iter().filter(|(_, slot)| slot.queued).count()
+            + self
+                .upstreams
+                .iter()
+                .filter(|(_, slot)| slot.queued)
+                .count()
+            + self
+                .listeners
+                .iter()
+                .filter(|(_, slot)| slot.queued)
+                .count();
+        assert!(
+            marked <= queued,
+            "{marked} entities say they are queued, {queued} are"
+        );
+    }
+}

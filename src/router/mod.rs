@@ -1,0 +1,679 @@
+//! The loop and the relations: the only place where entities meet.
+//!
+//! One tick: wait, note edges (no I/O), queue what is due, run the sources, run the clients, reap.
+//! Sources come first, so that one write per client carries all that a tick has brought. Each lane runs what
+//! it held when its phase began; work made meanwhile waits for the next tick, so that no tick is unbounded.
+
+pub mod attach;
+pub mod close;
+pub mod fanout;
+pub mod flow;
+pub mod invariants;
+pub mod ready;
+pub mod slots;
+pub mod timers;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::arena::Arena;
+use crate::client::{Client, Ended, Request};
+use crate::config::Config;
+use crate::limits::{
+    ACCEPT_RETRY, ACCEPTS_PER_TURN, CONNECTIONS_MAX, CONNECTIONS_READING_MAX, STOP_WAIT,
+    UPSTREAM_READ_BYTES,
+};
+use crate::net::{Event, Io, LookupId, Net, Signal, Watched};
+use crate::pool::Run;
+use crate::shared::Shared;
+use crate::upstream::Outcome;
+use attach::Lookup;
+use close::CloseReason;
+use flow::{Limits, Waiters};
+use ready::{Entity, Owners, RunQueue};
+use slots::{
+    ChannelId, ChannelSlot, ClientId, ClientSlot, Feed, ListenerId, ListenerSlot, UpstreamId,
+    UpstreamSlot,
+};
+use timers::Timers;
+
+/// The stream router.
+pub struct Router {
+    listeners: Arena<ListenerSlot>,
+    clients: Arena<ClientSlot>,
+    channels: Arena<ChannelSlot>,
+    upstreams: Arena<UpstreamSlot>,
+    owners: Owners,
+    run: RunQueue,
+    timers: Timers,
+    graveyard: Vec<Entity>,
+    waiters: Waiters,
+    /// Clients that have not sent their request yet, oldest first; some may have since.
+    reading: VecDeque<ClientId>,
+    lookups: HashMap<LookupId, Lookup>,
+    next_lookup: u64,
+    /// Clients that hold or await a stream.
+    streams: usize,
+    /// Set once a signal asked to stop: when waiting for clients ends.
+    stop_at: Option<Instant>,
+    /// Scratch, reused.
+    events: Vec<Event>,
+    runs: Vec<Run>,
+    outcomes: Vec<Outcome>,
+    shared: Shared,
+    /// What was reaped, for the simulation's oracles.
+    #[cfg(test)]
+    pub(crate) reaped: Vec<(ClientId, Client)>,
+    #[cfg(test)]
+    pub(crate) left_channels: Vec<crate::channel::receive::Counters>,
+}
+
+impl Router {
+    /// A router without listeners.
+    pub fn new(net: Box<dyn Net>, config: Rc<Config>) -> Self {
+        Self {
+            listeners: Arena::new(),
+            clients: Arena::new(),
+            channels: Arena::new(),
+            upstreams: Arena::new(),
+            owners: Owners::default(),
+            run: RunQueue::default(),
+            timers: Timers::default(),
+            graveyard: Vec::new(),
+            waiters: Waiters::default(),
+            reading: VecDeque::new(),
+            lookups: HashMap::new(),
+            next_lookup: 0,
+            streams: 0,
+            stop_at: None,
+            events: Vec::new(),
+            runs: Vec::new(),
+            outcomes: Vec::new(),
+            shared: Shared::new(net, config),
+            #[cfg(test)]
+            reaped: Vec::new(),
+            #[cfg(test)]
+            left_channels: Vec::new(),
+        }
+    }
+
+    /// Opens a listener and returns the address it got.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports, for instance `AddrInUse`.
+    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
+        let socket = self.shared.net.listen(address)?;
+        let bound = self.shared.net.local_address(socket)?;
+        let slot = ListenerSlot {
+            socket: Watched::new(socket),
+            retry_at: None,
+            queued: false,
+            armed: None,
+        };
+        let id = self.listeners.insert(slot);
+        self.owners.insert(socket, Entity::Listener(id));
+        Ok(bound)
+    }
+
+    /// Runs until a signal asks to stop and the clients have been given their time.
+    ///
+    /// # Errors
+    ///
+    /// Only when the system lets nobody wait for events any more.
+    pub fn run(&mut self) -> io::Result<()> {
+        while !self.is_stopped() {
+            self.tick()?;
+        }
+        log::info!(
+            "stopped: {}; {} bytes of buffers in use",
+            self.shared.stats,
+            self.shared.pool.held_bytes()
+        );
+        Ok(())
+    }
+
+    /// Whether everything is over.
+    pub fn is_stopped(&self) -> bool {
+        self.stop_at
+            .is_some_and(|stop_at| self.clients.is_empty() || self.shared.now >= stop_at)
+    }
+
+    /// One pass of the loop.
+    ///
+    /// # Errors
+    ///
+    /// As [`Router::run`].
+    pub fn tick(&mut self) -> io::Result<()> {
+        let timeout = self.timeout();
+        self.shared.net.poll(timeout, &mut self.events)?;
+        self.shared.now = self.shared.net.now();
+        self.shared.stats.ticks += 1;
+        self.note_events();
+        self.queue_due();
+        for _ in 0..self.run.sources_len() {
+            self.run_next_source();
+        }
+        for _ in 0..self.run.clients_len() {
+            if let Some(Entity::Client(id)) = self.run.pop_client() {
+                self.run_client(id);
+            }
+        }
+        self.reap();
+        self.waiters.wake(
+            &self.shared.pool,
+            UPSTREAM_READ_BYTES,
+            &mut self.upstreams,
+            &mut self.run,
+        );
+        if cfg!(debug_assertions) {
+            self.check();
+        }
+        Ok(())
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.run.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let next = [self.timers.next_at(), self.stop_at]
+            .into_iter()
+            .flatten()
+            .min()?;
+        Some(next.saturating_duration_since(self.shared.net.now()))
+    }
+
+    fn note_events(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            match event {
+                Event::Ready {
+                    socket,
+                    readable,
+                    writable,
+                } => {
+                    // Edges of a socket closed in an earlier tick find no owner.
+                    if let Some(entity) = self.owners.get(socket) {
+                        self.note_edge(entity, readable, writable);
+                    }
+                }
+                Event::Resolved { lookup, result } => self.resolved(lookup, result),
+                Event::Signal(Signal::Stop) => self.stop(),
+            }
+        }
+        self.events = events;
+    }
+
+    fn note_edge(&mut self, entity: Entity, readable: bool, writable: bool) {
+        let Self {
+            listeners,
+            clients,
+            channels,
+            upstreams,
+            run,
+            ..
+        } = self;
+        match entity {
+            Entity::Listener(id) => {
+                let Some(slot) = listeners.get_mut(id) else {
+                    return;
+                };
+                slot.socket.note(readable, writable);
+                run.push_if(slot.runnable(), entity, &mut slot.queued);
+            }
+            Entity::Client(id) => {
+                let Some(slot) = clients.get_mut(id) else {
+                    return;
+                };
+                slot.client.note(readable, writable);
+                run.push_if(slot.client.runnable(), entity, &mut slot.queued);
+            }
+            Entity::Channel(id) => {
+                let Some(slot) = channels.get_mut(id) else {
+                    return;
+                };
+                slot.channel.note(readable);
+                run.push_if(slot.channel.runnable(), entity, &mut slot.queued);
+            }
+            Entity::Upstream(id) => {
+                let Some(slot) = upstreams.get_mut(id) else {
+                    return;
+                };
+                slot.upstream.note(readable, writable);
+                run.push_if(slot.runnable(), entity, &mut slot.queued);
+            }
+        }
+    }
+
+    /// Queues whoever has a deadline that has passed; arms again whose deadline has moved on.
+    fn queue_due(&mut self) {
+        let now = self.shared.now;
+        while let Some((entity, at)) = self.timers.pop_due(now) {
+            let Self {
+                listeners,
+                clients,
+                channels,
+                timers,
+                run,
+                shared,
+                ..
+            } = self;
+            let slot = match entity {
+                Entity::Listener(id) => listeners
+                    .get_mut(id)
+                    .map(|slot| (slot.retry_at, &mut slot.armed, &mut slot.queued)),
+                Entity::Client(id) => clients
+                    .get_mut(id)
+                    .map(|slot| (slot.deadline(), &mut slot.armed, &mut slot.queued)),
+                Entity::Channel(id) => channels.get_mut(id).map(|slot| {
+                    let deadline = channel_deadline(slot, shared);
+                    (Some(deadline), &mut slot.armed, &mut slot.queued)
+                }),
+                Entity::Upstream(_) => None,
+            };
+            let Some((deadline, armed, queued)) = slot else {
+                continue;
+            };
+            if *armed != Some(at) {
+                continue;
+            }
+            *armed = None;
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                run.push(entity, queued);
+            } else {
+                timers.arm(entity, deadline, armed);
+            }
+        }
+        let live = self.clients.len() + self.channels.len() + self.listeners.len();
+        if self.timers.is_bloated(live) {
+            let Self {
+                listeners,
+                clients,
+                channels,
+                timers,
+                ..
+            } = self;
+            timers.rebuild(|entity, at| {
+                let armed = match entity {
+                    Entity::Listener(id) => listeners.get(id).and_then(|slot| slot.armed),
+                    Entity::Client(id) => clients.get(id).and_then(|slot| slot.armed),
+                    Entity::Channel(id) => channels.get(id).and_then(|slot| slot.armed),
+                    Entity::Upstream(_) => None,
+                };
+                armed == Some(at)
+            });
+        }
+    }
+
+    fn run_next_source(&mut self) {
+        match self.run.pop_source() {
+            Some(Entity::Listener(id)) => self.run_listener(id),
+            Some(Entity::Channel(id)) => self.run_channel(id),
+            Some(Entity::Upstream(id)) => self.run_upstream(id),
+            Some(Entity::Client(_)) | None => {}
+        }
+    }
+
+    fn run_listener(&mut self, id: ListenerId) {
+        let Some(slot) = self.listeners.get_mut(id) else {
+            return;
+        };
+        slot.queued = false;
+        slot.retry_at = None;
+        let listener = slot.socket.id;
+        for _ in 0..ACCEPTS_PER_TURN {
+            let room = self.clients.len() < CONNECTIONS_MAX;
+            let accepted = if room {
+                self.shared.net.accept(listener)
+            } else {
+                Err(io::ErrorKind::QuotaExceeded.into())
+            };
+            match accepted {
+                Ok(Io::Done(accepted)) => self.admit_connection(accepted.socket, accepted.peer),
+                Ok(Io::Blocked) => {
+                    if let Some(slot) = self.listeners.get_mut(id) {
+                        slot.socket.readable = false;
+                    }
+                    break;
+                }
+                Err(error) if is_gone(&error) => {}
+                Err(error) => {
+                    log::warn!("accepting a connection failed: {error}; trying again");
+                    if let Some(slot) = self.listeners.get_mut(id) {
+                        slot.retry_at = Some(self.shared.now + ACCEPT_RETRY);
+                    }
+                    break;
+                }
+            }
+        }
+        let Self {
+            listeners,
+            timers,
+            run,
+            ..
+        } = self;
+        if let Some(slot) = listeners.get_mut(id) {
+            timers.arm(Entity::Listener(id), slot.retry_at, &mut slot.armed);
+            run.push_if(slot.runnable(), Entity::Listener(id), &mut slot.queued);
+        }
+    }
+
+    fn admit_connection(&mut self, socket: crate::net::SocketId, peer: SocketAddr) {
+        self.shared.stats.connections += 1;
+        let id = self.clients.insert(ClientSlot {
+            client: Client::new(socket, peer, self.shared.now),
+            feed: Feed::None,
+            any_upstream_paused: Default::default(),
+            queued: false,
+            armed: None,
+        });
+        self.owners.insert(socket, Entity::Client(id));
+        self.reading.push_back(id);
+        self.bound_reading();
+        self.after_turn(id);
+    }
+
+    /// A connection without a request gives way when there are too many of them, the oldest first.
+    fn bound_reading(&mut self) {
+        while self.reading.len() > CONNECTIONS_READING_MAX {
+            let Some(id) = self.reading.pop_front() else {
+                return;
+            };
+            if let Some(sink) = self.clients.get_mut(id)
+                && sink.client.is_reading()
+            {
+                sink.client.close(Ended::Idle);
+                self.after_turn(id);
+            }
+        }
+        // Those in front that have sent their request are not in the way any more.
+        while let Some(id) = self.reading.front()
+            && self
+                .clients
+                .get(*id)
+                .is_none_or(|sink| !sink.client.is_reading())
+        {
+            self.reading.pop_front();
+        }
+    }
+
+    fn run_channel(&mut self, id: ChannelId) {
+        let Some(slot) = self.channels.get_mut(id) else {
+            return;
+        };
+        slot.queued = false;
+        let wanted = slot.channel.wanted_bytes(&self.shared);
+        if !self.shared.pool.has_room(wanted) {
+            flow::reclaim(
+                wanted,
+                &mut self.clients,
+                &mut self.channels,
+                &mut self.shared,
+            );
+        }
+        let mut runs = std::mem::take(&mut self.runs);
+        let Self {
+            clients,
+            channels,
+            run,
+            shared,
+            streams,
+            ..
+        } = self;
+        let Some(slot) = channels.get_mut(id) else {
+            return;
+        };
+        let result = slot.channel.run(slot.audience(), shared, &mut runs);
+        fanout::deliver(
+            slot,
+            &runs,
+            Limits::new(&shared.pool, *streams),
+            clients,
+            run,
+            shared,
+        );
+        for subscriber in &slot.subscribers {
+            if let Some(sink) = clients.get_mut(subscriber.client) {
+                self.timers.arm(
+                    Entity::Client(subscriber.client),
+                    sink.deadline(),
+                    &mut sink.armed,
+                );
+            }
+        }
+        runs.clear();
+        self.runs = runs;
+        let linger = self.shared.config.channel_linger;
+        match result {
+            Err(error) => self.fail_channel(id, error),
+            Ok(())
+                if slot
+                    .lingering_since
+                    .is_some_and(|since| self.shared.now >= since + linger) =>
+            {
+                self.end_channel(id);
+            }
+            Ok(()) => self.arm_channel(id),
+        }
+    }
+
+    fn arm_channel(&mut self, id: ChannelId) {
+        let Self {
+            channels,
+            timers,
+            run,
+            shared,
+            ..
+        } = self;
+        let Some(slot) = channels.get_mut(id) else {
+            return;
+        };
+        timers.arm(
+            Entity::Channel(id),
+            Some(channel_deadline(slot, shared)),
+            &mut slot.armed,
+        );
+        run.push_if(
+            slot.channel.runnable(),
+            Entity::Channel(id),
+            &mut slot.queued,
+        );
+    }
+
+    fn run_upstream(&mut self, id: UpstreamId) {
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        let Self {
+            clients,
+            upstreams,
+            shared,
+            run,
+            graveyard,
+            waiters,
+            streams,
+            timers,
+            ..
+        } = self;
+        let Some(source) = upstreams.get_mut(id) else {
+            return;
+        };
+        source.queued = false;
+        let Some(client_id) = source.client else {
+            return graveyard.push(Entity::Upstream(id));
+        };
+        let Some(sink) = clients.get_mut(client_id) else {
+            return graveyard.push(Entity::Upstream(id));
+        };
+        let may_read = !source.upstream_paused.is_set() && !source.starved;
+        let limits = Limits::new(&shared.pool, *streams);
+        let room = if may_read { limits.room(sink) } else { 0 };
+        source.upstream.run(room, shared, &mut outcomes);
+        let mut failed = None;
+        let mut ended = false;
+        for outcome in outcomes.drain(..) {
+            match outcome {
+                Outcome::Head(head) => match shared.pool.copy_reserved(&head) {
+                    Some(head) => sink.client.begin_stream(head, shared.now),
+                    None => sink.client.close(Ended::Stop),
+                },
+                Outcome::Body(view) => sink.client.push_body(view, shared.now),
+                Outcome::End => ended = true,
+                Outcome::Failed(error) => failed = Some(error),
+                Outcome::Starved => waiters.park(id, source),
+            }
+        }
+        if !source.upstream.is_closed() {
+            if limits.room(sink) == 0 {
+                flow::pause(sink, source, shared);
+            }
+            run.push_if(source.runnable(), Entity::Upstream(id), &mut source.queued);
+        }
+        let over = source.upstream.is_closed();
+        run.push_if(
+            sink.client.runnable(),
+            Entity::Client(client_id),
+            &mut sink.queued,
+        );
+        timers.arm(Entity::Client(client_id), sink.deadline(), &mut sink.armed);
+        self.outcomes = outcomes;
+        if over {
+            self.finish_upstream(id, client_id, ended, failed);
+        }
+    }
+
+    /// An upstream has ended: well, or with an error that the client is told of if it can be.
+    fn finish_upstream(
+        &mut self,
+        id: UpstreamId,
+        client: ClientId,
+        ended: bool,
+        failed: Option<crate::upstream::UpstreamError>,
+    ) {
+        flow::unlink(client, &mut self.clients);
+        match failed {
+            Some(error) if !ended => {
+                let reason = CloseReason::Upstream(error);
+                log::log!(reason.level(), "client {client}: {}", reason.detail());
+                self.end_stream(client, &reason);
+            }
+            _ => {
+                if let Some(sink) = self.clients.get_mut(client) {
+                    sink.feed = Feed::None;
+                    sink.client.end();
+                }
+                self.after_turn(client);
+            }
+        }
+        self.graveyard.push(Entity::Upstream(id));
+    }
+
+    fn run_client(&mut self, id: ClientId) {
+        let Some(sink) = self.clients.get_mut(id) else {
+            return;
+        };
+        sink.queued = false;
+        sink.client.expire(&mut self.shared);
+        let expired = matches!(sink.feed, Feed::Lookup { until, .. } if until <= self.shared.now);
+        let request = sink.client.receive(&mut self.shared);
+        if expired {
+            self.end_stream(id, &CloseReason::Lookup);
+        }
+        if let Some(request) = request {
+            self.dispatch(id, &request);
+        }
+        let Self {
+            clients,
+            upstreams,
+            shared,
+            run,
+            streams,
+            ..
+        } = self;
+        let Some(sink) = clients.get_mut(id) else {
+            return;
+        };
+        sink.client.flush(shared);
+        flow::on_client_drain(sink, upstreams, run, &shared.pool, *streams);
+        self.after_turn(id);
+    }
+
+    #[cfg(not(test))]
+    fn dispatch(&mut self, id: ClientId, request: &Request) {
+        self.serve(id, request);
+    }
+
+    /// The simulation has sources of its own; see `sim`.
+    #[cfg(test)]
+    fn dispatch(&mut self, id: ClientId, request: &Request) {
+        if !crate::sim::serve(self, id, request) {
+            self.serve(id, request);
+        }
+    }
+
+    /// After anything was done to a client: queue it, arm it, or bury it.
+    fn after_turn(&mut self, id: ClientId) {
+        let Self {
+            clients,
+            run,
+            timers,
+            graveyard,
+            ..
+        } = self;
+        let Some(sink) = clients.get_mut(id) else {
+            return;
+        };
+        if sink.client.is_closed() {
+            return graveyard.push(Entity::Client(id));
+        }
+        run.push_if(sink.client.runnable(), Entity::Client(id), &mut sink.queued);
+        timers.arm(Entity::Client(id), sink.deadline(), &mut sink.armed);
+    }
+
+    /// Stops listening and lets every client take what is queued, for a bounded time. A second call stops at
+    /// once.
+    pub fn stop(&mut self) {
+        if self.stop_at.is_some() {
+            self.stop_at = Some(self.shared.now);
+            return;
+        }
+        log::info!(
+            "stopping; {} clients are given up to {} s",
+            self.clients.len(),
+            STOP_WAIT.as_secs()
+        );
+        self.stop_at = Some(self.shared.now + STOP_WAIT);
+        self.graveyard
+            .extend(self.listeners.iter().map(|(id, _)| Entity::Listener(id)));
+        let clients: Vec<ClientId> = self.clients.iter().map(|(id, _)| id).collect();
+        for id in clients {
+            self.detach(id);
+            match self.clients.get_mut(id) {
+                Some(sink) if sink.client.is_reading() => {
+                    sink.client.close(Ended::Stop);
+                    self.after_turn(id);
+                }
+                _ => self.end_stream(id, &CloseReason::Stop),
+            }
+        }
+    }
+}
+
+/// When a channel needs a turn although no edge comes.
+fn channel_deadline(slot: &ChannelSlot, shared: &Shared) -> Instant {
+    let deadline = slot.channel.deadline(shared);
+    match slot.lingering_since {
+        Some(since) => deadline.min(since + shared.config.channel_linger),
+        None => deadline,
+    }
+}
+
+/// Errors of `accept` that concern only the connection which is no more.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, PermissionDenied, TimedOut};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | PermissionDenied | TimedOut
+    )
+}

@@ -1,0 +1,153 @@
+//! The router's record of each entity: the entity, its relations and whether its turn has come.
+
+use std::time::Instant;
+
+use super::flow::PauseFlag;
+use crate::arena::Id;
+use crate::channel::{Audience, Channel};
+use crate::client::Client;
+use crate::net::{LookupId, Watched};
+use crate::pool::Packet;
+use crate::upstream::Upstream;
+
+/// Names a client.
+pub type ClientId = Id<ClientSlot>;
+/// Names a channel.
+pub type ChannelId = Id<ChannelSlot>;
+/// Names an upstream.
+pub type UpstreamId = Id<UpstreamSlot>;
+/// Names a listener.
+pub type ListenerId = Id<ListenerSlot>;
+
+/// What a client is fed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feed {
+    /// Nothing.
+    None,
+    /// A look-up that will tell which channel.
+    Lookup {
+        /// Which.
+        lookup: LookupId,
+        /// When the client has waited long enough.
+        until: Instant,
+    },
+    /// A live channel.
+    Channel(ChannelId),
+    /// A source of its own.
+    Upstream(UpstreamId),
+}
+
+/// A client and its relations.
+pub struct ClientSlot {
+    /// The connection.
+    pub client: Client,
+    /// What feeds it.
+    pub feed: Feed,
+    /// Some upstream of this client is paused: the one bit that `on_client_drain` tests.
+    pub any_upstream_paused: PauseFlag,
+    /// In the run queue.
+    pub queued: bool,
+    /// The deadline the timers know.
+    pub armed: Option<Instant>,
+}
+
+impl ClientSlot {
+    /// When the client needs a turn although nothing happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        let lookup = match self.feed {
+            Feed::Lookup { until, .. } => Some(until),
+            _ => None,
+        };
+        [lookup, self.client.deadline()].into_iter().flatten().min()
+    }
+}
+
+/// A channel and who listens.
+pub struct ChannelSlot {
+    /// The group.
+    pub channel: Channel,
+    /// Who listens, in no order.
+    pub subscribers: Vec<Subscriber>,
+    /// Head of the response, shared by all; made when the first media is known.
+    pub head: Option<Packet>,
+    /// Since when nobody listens.
+    pub lingering_since: Option<Instant>,
+    /// In the run queue.
+    pub queued: bool,
+    /// The deadline the timers know.
+    pub armed: Option<Instant>,
+}
+
+impl ChannelSlot {
+    /// The audience, as the channel's turn needs it.
+    pub fn audience(&self) -> Audience {
+        Audience {
+            subscribers: self.subscribers.len(),
+            waiting: self
+                .subscribers
+                .iter()
+                .any(|subscriber| subscriber.gate == Gate::Waiting),
+        }
+    }
+}
+
+/// A client's place on a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscriber {
+    /// Who.
+    pub client: ClientId,
+    /// Whether media passes.
+    pub gate: Gate,
+}
+
+/// Whether media passes to a subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Nothing has been sent yet; the next run takes the head along.
+    Waiting,
+    /// Runs pass.
+    Open,
+    /// The queue was at its limit: runs are skipped, and counted, until it is at half.
+    Skipping,
+}
+
+/// An upstream and whom it feeds.
+pub struct UpstreamSlot {
+    /// The connection.
+    pub upstream: Upstream,
+    /// Its client, unless that is gone.
+    pub client: Option<ClientId>,
+    /// Not read, because the client is full.
+    pub upstream_paused: PauseFlag,
+    /// Not read, because the pool is empty; listed in `flow::Waiters`.
+    pub starved: bool,
+    /// In the run queue.
+    pub queued: bool,
+}
+
+impl UpstreamSlot {
+    /// Whether a turn would get something done.
+    pub fn runnable(&self) -> bool {
+        let may_read = !self.upstream_paused.is_set() && !self.starved;
+        self.client.is_some() && self.upstream.runnable(may_read)
+    }
+}
+
+/// A listening socket.
+pub struct ListenerSlot {
+    /// The socket.
+    pub socket: Watched,
+    /// Accepting failed for want of descriptors, or the table is full; tried again then.
+    pub retry_at: Option<Instant>,
+    /// In the run queue.
+    pub queued: bool,
+    /// The deadline the timers know.
+    pub armed: Option<Instant>,
+}
+
+impl ListenerSlot {
+    /// Whether a turn would get something done.
+    pub fn runnable(&self) -> bool {
+        self.socket.readable && self.retry_at.is_none()
+    }
+}
