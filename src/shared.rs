@@ -42,6 +42,14 @@ impl Shared {
         }
     }
 
+    /// Gives back what only streams need: a quiet router is a small one.
+    pub fn release_memory(&mut self) {
+        self.pool.trim();
+        self.batch = None;
+        self.scratch = Vec::new();
+        self.net.release_memory();
+    }
+
     /// Borrows the datagram scratch space away; made when the first channel needs it.
     pub fn take_batch(&mut self) -> Box<Batch> {
         self.batch.take().unwrap_or_default()

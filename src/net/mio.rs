@@ -292,6 +292,11 @@ impl Net for MioNet {
         self.resolver.ask(lookup, names)
     }
 
+    fn release_memory(&mut self) {
+        sys::process::trim_heap();
+        sys::process::release_code_pages();
+    }
+
     fn close(&mut self, socket: SocketId) {
         // Closing the only descriptor of a socket takes it out of the poll too.
         self.sockets.remove(key(socket));

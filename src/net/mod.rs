@@ -228,6 +228,9 @@ pub trait Net {
     /// `ResourceBusy` when too many look-ups are waiting.
     fn resolve(&mut self, lookup: LookupId, names: Vec<String>) -> io::Result<()>;
 
+    /// A quiet time begins: memory that is not needed may go back to the system.
+    fn release_memory(&mut self) {}
+
     /// Closes a socket and forgets its id.
     fn close(&mut self, socket: SocketId);
 }

@@ -125,6 +125,7 @@ impl Router {
     ///
     /// Only when the system lets nobody wait for events any more.
     pub fn run(&mut self) -> io::Result<()> {
+        self.shared.release_memory();
         while !self.is_stopped() {
             self.tick()?;
         }
