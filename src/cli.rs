@@ -12,7 +12,8 @@ use std::path::Path;
 use getopts::{Fail, HasArg, Matches, Occur, Options};
 
 use crate::config::parse::{self, Rejected, quoted};
-use crate::config::{Config, LISTEN_MAX, ListenAddr, Verbosity};
+use crate::config::{Config, ListenAddr, Verbosity};
+use crate::limits::LISTENERS_MAX;
 
 /// The name in the usage line if the arguments do not say one.
 const PROGRAM: &str = "flowgate";
@@ -130,8 +131,8 @@ static OPTIONS: [OptionSpec; 19] = [
         description: "address to listen on; an IPv6 address goes in brackets; may be repeated",
         group: Group::Listening,
         effect: Effect::Set(|draft, text| {
-            if draft.listen.len() == LISTEN_MAX {
-                let accepted = format!("at most {LISTEN_MAX} addresses");
+            if draft.listen.len() == LISTENERS_MAX {
+                let accepted = format!("at most {LISTENERS_MAX} addresses");
                 return Err(Rejected::new(text, accepted));
             }
             draft.listen.push(ListenAddr::parse(text)?);
@@ -193,7 +194,7 @@ static OPTIONS: [OptionSpec; 19] = [
         argument: Some("seconds"),
         default: Some("0"),
         range: Some("0 to 86400"),
-        description: "leave and join groups this often; 0 = never",
+        description: "make group memberships known again this often, without leaving; 0 = never",
         group: Group::Channels,
         effect: Effect::Set(|draft, text| {
             draft.config.mcast_rejoin_interval = parse::mcast_rejoin_interval(text)?;
@@ -981,8 +982,8 @@ mod tests {
 
     #[test]
     fn listen_addresses_have_a_limit() {
-        let mut args = vec!["-l5140"; LISTEN_MAX];
-        assert_eq!(run(&args).listen.len(), LISTEN_MAX);
+        let mut args = vec!["-l5140"; LISTENERS_MAX];
+        assert_eq!(run(&args).listen.len(), LISTENERS_MAX);
         args.push("-l5141");
         assert!(refused(&args).ends_with("give at most 32 addresses"));
     }

@@ -81,17 +81,15 @@ pub const START_WAIT: Duration = Duration::from_millis(20);
 /// Groups received at a time, lingering ones included.
 pub const CHANNELS_MAX: usize = 1024;
 /// Default of `--channel-linger`.
-pub const CHANNEL_LINGER: Duration = Duration::from_secs(2);
+pub const CHANNEL_LINGER_DEFAULT: Duration = Duration::from_secs(2);
 /// Default of `--channel-linger-max`.
-pub const CHANNELS_LINGERING_MAX: usize = 8;
+pub const CHANNELS_LINGERING_MAX_DEFAULT: usize = 8;
 /// Default of `--no-data-timeout`. Chosen: senders that loop a recording pause for about 3 s.
-pub const NO_DATA_TIMEOUT: Duration = Duration::from_secs(5);
+pub const NO_DATA_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 /// Default of `-B`, bytes (server spec §2.2).
-pub const UDP_RECEIVE_BUFFER_BYTES: usize = 512 << 10;
+pub const UDP_RECEIVE_BUFFER_BYTES_DEFAULT: usize = 512 << 10;
 /// Default of `--fast-start`, bytes. Chosen: two seconds between random-access points at 16 Mbit/s.
-pub const FAST_START_BYTES: usize = 4096 << 10;
-/// All rings together hold at most one part in this many of the pool.
-pub const FAST_START_POOL_SHARE: usize = 2;
+pub const FAST_START_BYTES_DEFAULT: usize = 4096 << 10;
 
 // ---- HTTP connections -------------------------------------------------------------------------------------
 
@@ -126,7 +124,7 @@ pub const WRITE_BYTES_PER_TURN: usize = 1 << 20;
 pub const KEEPALIVE: (Duration, Duration, u32) =
     (Duration::from_secs(30), Duration::from_secs(5), 3);
 /// Default of `-m` (server spec §2.2).
-pub const CLIENTS_MAX: usize = 5;
+pub const CLIENTS_MAX_DEFAULT: usize = 5;
 
 // ---- Names, upstreams, stopping ---------------------------------------------------------------------------
 
@@ -165,5 +163,6 @@ const _: () = {
     assert!(FLUSH_INTERVAL_MANY.as_nanos() <= FLUSH_INTERVAL_MAX.as_nanos());
     assert!(CONNECTIONS_READING_MAX < CONNECTIONS_MAX);
     assert!(UPSTREAM_READ_BYTES <= BUFFER_BYTES_MAX);
-    assert!(FAST_START_BYTES <= POOL_UNITS_DEFAULT * POOL_UNIT_BYTES / FAST_START_POOL_SHARE);
+    // A newcomer's queue takes a whole ring.
+    assert!(FAST_START_BYTES_DEFAULT < POOL_UNITS_DEFAULT * POOL_UNIT_BYTES / QUEUE_POOL_SHARE);
 };

@@ -7,7 +7,7 @@
 //! wake-up, one run and one write per subscriber and tick, however many packets that is.
 //!
 //! ```text
-//! Watched ── edge: read ──▶ Ticking ── some ticks bring nothing, or one while somebody waits ──▶ Watched
+//! Watched ── edge: read ──▶ Ticking ── quiet for some ticks, or somebody waits for a first byte ──▶ Watched
 //! ```
 
 pub mod pace;
@@ -208,7 +208,8 @@ impl Channel {
                 .receive(self.socket.id, shared, runs)
                 .map_err(ChannelError::Receive)?;
             self.pace.note(received.bytes, now);
-            self.schedule(received, audience, shared)
+            let starving = audience.waiting && runs.is_empty();
+            self.schedule(received, starving, audience, shared)
                 .map_err(ChannelError::Receive)?;
         }
         self.receiver.expire(shared, runs);
@@ -224,10 +225,12 @@ impl Channel {
         Ok(())
     }
 
-    /// Decides between poll and clock for the next datagrams.
+    /// Decides between poll and clock for the next datagrams. `starving` says that somebody still waits for a
+    /// first byte: until then, every datagram counts.
     fn schedule(
         &mut self,
         received: Received,
+        starving: bool,
         audience: Audience,
         shared: &mut Shared,
     ) -> io::Result<()> {
@@ -235,25 +238,21 @@ impl Channel {
         let interval = self.pace.interval(audience.subscribers);
         let any = received.datagrams > 0;
         self.mode = match self.mode {
-            Mode::Watched if interval.is_zero() || !any => {
+            Mode::Watched if starving || interval.is_zero() || !any => {
                 self.socket.readable &= !received.drained;
                 Mode::Watched
             }
             Mode::Watched => {
                 shared.net.unwatch(self.socket.id)?;
                 self.socket.readable = false;
-                Mode::Ticking {
-                    at: if received.drained {
-                        now + interval
-                    } else {
-                        now
-                    },
-                    quiet: 0,
-                }
+                let at = if received.drained {
+                    now + interval
+                } else {
+                    now
+                };
+                Mode::Ticking { at, quiet: 0 }
             }
-            Mode::Ticking { quiet, .. }
-                if !any && (audience.waiting || quiet + 1 >= QUIET_TICKS) =>
-            {
+            Mode::Ticking { quiet, .. } if starving || (!any && quiet + 1 >= QUIET_TICKS) => {
                 shared.net.watch(self.socket.id)?;
                 Mode::Watched
             }

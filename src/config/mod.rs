@@ -10,21 +10,17 @@ pub mod parse;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::limits;
+
 pub use listen::ListenAddr;
 
 /// The port of a listen address that names none.
 pub const PORT_DEFAULT: u16 = 5140;
-/// Bytes of one pool buffer, the unit of [`Config::pool_buffers_max`]: an Ethernet frame, rounded up.
-pub const POOL_BUFFER_BYTES: usize = 1536;
-/// Listen addresses at most. The compatible router holds 32 listening sockets.
-pub const LISTEN_MAX: usize = 32;
-/// Bytes of an interface name at most: Linux `IFNAMSIZ` less its terminating zero.
-pub const INTERFACE_BYTES_MAX: usize = 15;
 
 /// Accepted [`Config::clients_max`]. The compatible router stops at 256; we have no such table.
 pub const CLIENTS_MAX: RangeInclusive<usize> = 1..=65_536;
 /// Accepted [`Config::pool_buffers_max`]: from 96 KiB, below which no stream runs, to 6 GiB.
-pub const POOL_BUFFERS_MAX: RangeInclusive<usize> = 64..=4_194_304;
+pub const POOL_BUFFERS_MAX: RangeInclusive<usize> = limits::POOL_UNITS_MIN..=4_194_304;
 /// Accepted [`Config::udp_receive_buffer_bytes`].
 pub const UDP_RECEIVE_BUFFER_BYTES: RangeInclusive<usize> = 65_536..=1_073_741_824;
 /// Accepted seconds of [`Config::mcast_rejoin_interval`], 0 for none; chosen: a day.
@@ -36,7 +32,7 @@ pub const CHANNELS_LINGERING_MAX: RangeInclusive<usize> = 0..=4096;
 /// Accepted KiB of [`Config::fast_start_bytes`] unless it is off.
 pub const FAST_START_KIB: RangeInclusive<usize> = 64..=65_536;
 /// Accepted [`Config::flush_interval`] unless it is automatic.
-pub const FLUSH_INTERVAL: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_millis(100);
+pub const FLUSH_INTERVAL: RangeInclusive<Duration> = Duration::ZERO..=limits::FLUSH_INTERVAL_MAX;
 /// Accepted [`Config::no_data_timeout`].
 pub const NO_DATA_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3600);
@@ -44,12 +40,12 @@ pub const NO_DATA_TIMEOUT: RangeInclusive<Duration> =
 /// Everything the router is told at start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where clients connect, in the order given; 1 to [`LISTEN_MAX`] addresses.
+    /// Where clients connect, in the order given; 1 to [`LISTENERS_MAX`](limits::LISTENERS_MAX) addresses.
     /// Default: all addresses, port [`PORT_DEFAULT`].
     pub listen: Vec<ListenAddr>,
     /// Clients served at a time, within [`CLIENTS_MAX`]. Default 5.
     pub clients_max: usize,
-    /// Buffers of the pool at most, each of [`POOL_BUFFER_BYTES`], within [`POOL_BUFFERS_MAX`].
+    /// Buffers of the pool at most, each of [`POOL_UNIT_BYTES`](limits::POOL_UNIT_BYTES), within [`POOL_BUFFERS_MAX`].
     /// Default 16384.
     pub pool_buffers_max: usize,
     /// Bytes of kernel buffer asked for each UDP socket, within [`UDP_RECEIVE_BUFFER_BYTES`].
@@ -57,13 +53,13 @@ pub struct Config {
     pub udp_receive_buffer_bytes: usize,
     /// Whether clients may name a source in the URL (`/rtp/…`, `/udp/…`). Default true.
     pub udpxy: bool,
-    /// Interface for all upstream traffic, 1 to [`INTERFACE_BYTES_MAX`] bytes. Default: the system's
+    /// Interface for all upstream traffic, 1 to [`INTERFACE_BYTES_MAX`](crate::proto::url::INTERFACE_BYTES_MAX) bytes. Default: the system's
     /// choice.
     pub upstream_interface: Option<String>,
     /// Interface for multicast in place of `upstream_interface`, same form; see
     /// [`Config::multicast_interface`]. Default none.
     pub upstream_interface_multicast: Option<String>,
-    /// How often memberships are refreshed by leaving and joining: whole seconds within
+    /// How often memberships are made known again, without leaving: whole seconds within
     /// [`MCAST_REJOIN_SECONDS`], never zero. Default `None`, never.
     pub mcast_rejoin_interval: Option<Duration>,
     /// How long a channel stays joined after its last subscriber, within [`CHANNEL_LINGER`]; zero leaves
@@ -112,18 +108,18 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: vec![ListenAddr::All { port: PORT_DEFAULT }],
-            clients_max: 5,
-            pool_buffers_max: 16_384,
-            udp_receive_buffer_bytes: 524_288,
+            clients_max: limits::CLIENTS_MAX_DEFAULT,
+            pool_buffers_max: limits::POOL_UNITS_DEFAULT,
+            udp_receive_buffer_bytes: limits::UDP_RECEIVE_BUFFER_BYTES_DEFAULT,
             udpxy: true,
             upstream_interface: None,
             upstream_interface_multicast: None,
             mcast_rejoin_interval: None,
-            channel_linger: Duration::from_secs(2),
-            channels_lingering_max: 8,
-            fast_start_bytes: 4096 * 1024,
+            channel_linger: limits::CHANNEL_LINGER_DEFAULT,
+            channels_lingering_max: limits::CHANNELS_LINGERING_MAX_DEFAULT,
+            fast_start_bytes: limits::FAST_START_BYTES_DEFAULT,
             flush_interval: None,
-            no_data_timeout: Duration::from_secs(5),
+            no_data_timeout: limits::NO_DATA_TIMEOUT_DEFAULT,
             verbosity: Verbosity::Error,
             log_timestamps: false,
         }
@@ -195,7 +191,7 @@ mod tests {
     #[test]
     fn defaults_are_within_their_bounds() {
         for config in [Config::default(), Config::demo()] {
-            assert!((1..=LISTEN_MAX).contains(&config.listen.len()));
+            assert!((1..=limits::LISTENERS_MAX).contains(&config.listen.len()));
             assert!(CLIENTS_MAX.contains(&config.clients_max));
             assert!(POOL_BUFFERS_MAX.contains(&config.pool_buffers_max));
             assert!(UDP_RECEIVE_BUFFER_BYTES.contains(&config.udp_receive_buffer_bytes));

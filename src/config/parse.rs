@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::{
     CHANNEL_LINGER, CHANNELS_LINGERING_MAX, CLIENTS_MAX, FAST_START_KIB, FLUSH_INTERVAL,
-    INTERFACE_BYTES_MAX, MCAST_REJOIN_SECONDS, NO_DATA_TIMEOUT, POOL_BUFFER_BYTES,
-    POOL_BUFFERS_MAX, UDP_RECEIVE_BUFFER_BYTES, Verbosity,
+    MCAST_REJOIN_SECONDS, NO_DATA_TIMEOUT, POOL_BUFFERS_MAX, UDP_RECEIVE_BUFFER_BYTES, Verbosity,
 };
+use crate::limits::POOL_UNIT_BYTES;
+use crate::proto::url::INTERFACE_BYTES_MAX;
 
 /// Characters of a refused value that are repeated in the complaint.
 const SHOWN_MAX: usize = 64;
@@ -55,7 +56,7 @@ pub fn clients_max(text: &str) -> Result<usize, Rejected> {
 
 /// [`Config::pool_buffers_max`](super::Config::pool_buffers_max).
 pub fn pool_buffers_max(text: &str) -> Result<usize, Rejected> {
-    let what = format!("a whole number of {POOL_BUFFER_BYTES}-byte buffers");
+    let what = format!("a whole number of {POOL_UNIT_BYTES}-byte buffers");
     whole(text, POOL_BUFFERS_MAX, &what)
 }
 

@@ -80,7 +80,13 @@ impl Router {
         };
         let reason = CloseReason::Channel(error);
         let group = slot.channel.address().group;
-        log::log!(reason.level(), "channel {group}: {}", reason.detail());
+        // That a channel falls silent while nobody listens is no matter for an operator.
+        let level = if slot.subscribers.is_empty() {
+            Level::Info
+        } else {
+            reason.level()
+        };
+        log::log!(level, "channel {group}: {}", reason.detail());
         for subscriber in std::mem::take(&mut slot.subscribers) {
             self.end_stream(subscriber.client, &reason);
         }

@@ -10,9 +10,6 @@ use crate::pool::{Packet, Run};
 use crate::shared::Shared;
 
 /// Gives `runs` to every subscriber of `slot` and queues those that can be written to.
-///
-/// Subscribers whose connection cannot even be given a head are closed; the caller reaps them when their turn
-/// comes.
 pub fn deliver(
     slot: &mut ChannelSlot,
     runs: &[Run],
@@ -24,15 +21,15 @@ pub fn deliver(
     if runs.is_empty() || slot.subscribers.is_empty() {
         return;
     }
-    let Some(head) = head(slot, shared) else {
-        return;
-    };
+    let head = head(slot, shared);
     for subscriber in &mut slot.subscribers {
         let Some(sink) = clients.get_mut(subscriber.client) else {
             continue;
         };
         if subscriber.gate == Gate::Waiting {
-            sink.client.begin_stream(head.clone(), shared.now);
+            // Without memory even for a head, the client goes on waiting.
+            let Some(head) = head.clone() else { continue };
+            sink.client.begin_stream(head, shared.now);
             subscriber.gate = Gate::Open;
         }
         limits.judge_pace(sink, shared);
