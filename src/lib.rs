@@ -1,4 +1,23 @@
 //! flowgate: a stream router with real flow control.
+//!
+//! The library exists so that benches and fuzz targets can link the code; the product is one binary.
+//!
+//! | Module | Is |
+//! |---|---|
+//! | [`cli`], [`config`], [`logger`] | start: arguments become a checked configuration |
+//! | [`router`] | the loop and all relations: tick, slots, ready, timers, attach, fanout, flow, close |
+//! | [`client`] | downstream HTTP: request, answer, send queue |
+//! | [`channel`] | a live source shared by its subscribers: lossy, never paused |
+//! | [`upstream`] | a source owned by one client: paused, never lossy |
+//! | [`proto`] | sans-I/O cores: RTP, reordering, MPEG-TS, HTTP heads, URLs |
+//! | [`shared`] | what any entity may use: network, pool, counters, configuration, the time |
+//! | [`net`], [`sys`] | `trait Net`, mio behind it, name look-ups; system calls, the only `unsafe` |
+//! | [`stats`] | counters |
+//! | [`arena`], [`pool`], [`limits`] | ids that notice what is gone; buffers; every bound |
+//! | [`demo`] | the test source of `flowgate demo` |
+//!
+//! Dependencies point down this list; `layering` (tests) holds the rule. Entities never import one another or
+//! the router: the router keeps the ids that join them.
 #![deny(unsafe_code)]
 
 pub mod arena;
@@ -7,6 +26,8 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod demo;
+#[cfg(test)]
+mod layering;
 pub mod limits;
 pub mod logger;
 pub mod net;
