@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use flowgate::limits::{
     FLUSH_FEW, FLUSH_INTERVAL_FEW, FLUSH_INTERVAL_MANY, FLUSH_INTERVAL_MIN, FLUSH_MANY,
-    TICK_BYTES_MAX,
 };
 use flowgate::sys::segment::Segment;
 use flowgate::sys::udp::{
@@ -36,6 +35,8 @@ const RUN_BYTES: usize = (256 << 10) / MEDIA_BYTES * MEDIA_BYTES;
 /// Runs that may wait for a client.
 const RUNS_WAITING_MAX: usize = 32;
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+/// The interval is kept as long as a tick brings less, which the receive buffer holds several times.
+const TICK_BYTES_MAX: usize = 1 << 20;
 const LAYOUT: Layout = Layout {
     aside: ASIDE_BYTES,
     body: MEDIA_BYTES,
