@@ -6,15 +6,18 @@ use std::time::Duration;
 use crate::Setup;
 use crate::live::{Shape, Stage, Window};
 use crate::report::Measures;
+use crate::sender::Bursts;
 use crate::server::Program;
 
 /// Factor between steps upwards.
 const STEP: f64 = 1.5;
-/// Steps upwards at most, and halvings afterwards: the last leaves an interval of a sixteenth of a step.
-const STEPS_MAX: usize = 14;
-const HALVINGS: usize = 4;
-/// A rate at which the sender gave up more than this measures the load, not the server.
-const SENT_PERCENT_MIN: f64 = 99.0;
+/// Steps at most, and the factor between what was carried and what was not that ends the search.
+const STEPS_MAX: usize = 16;
+const CLOSE: f64 = 1.05;
+/// A rate of which the sender keeps less than this measures the load, not the server.
+const SENT_PERCENT_MIN: f64 = 97.0;
+/// Tries of a rate.
+const ATTEMPTS: usize = 2;
 const SETTLE: Duration = Duration::from_millis(200);
 /// Queues empty at the lowest rate for this long after a loss.
 const RECOVER: Duration = Duration::from_millis(700);
@@ -25,52 +28,42 @@ pub(crate) const KEY: &str = "Gbit/s";
 enum Step {
     Carried(Window),
     Lost,
-    LoadFull(Window),
+    LoadFull,
 }
 
 /// Finds the highest rate for `shape`, whose own rate is the lowest that is tried.
 pub(crate) fn measure(program: &Program, shape: Shape, setup: &Setup) -> io::Result<Measures> {
-    let mut stage = Stage::set(program, shape, setup)?;
+    let mut stage = Stage::set(program, shape, Bursts::Trains, setup)?;
     let lowest = shape.rate as f64;
-    let mut best: Option<(f64, Window)> = None;
-    let mut lost_at = None;
+    let mut best: Option<Window> = None;
+    let mut below = 0.0;
+    let mut above = f64::INFINITY;
     let mut load_full = false;
-    let mut rate = lowest;
     for _ in 0..STEPS_MAX {
+        let rate = match (below, above) {
+            (0.0, _) => lowest,
+            (_, f64::INFINITY) => below * STEP,
+            _ if above / below < CLOSE => break,
+            _ => f64::midpoint(below, above),
+        };
         match attempt(&mut stage, rate, lowest, setup)? {
-            Step::Carried(window) => best = Some((rate, window)),
+            Step::Carried(window) => {
+                best = Some(window);
+                below = rate;
+            }
+            Step::Lost if below == 0.0 => break,
             Step::Lost => {
-                lost_at = Some(rate);
-                break;
+                load_full = false;
+                above = rate;
             }
-            Step::LoadFull(window) => {
+            Step::LoadFull => {
                 load_full = true;
-                best = Some((rate, window));
-                break;
-            }
-        }
-        rate *= STEP;
-    }
-    if let Some(mut above) = lost_at {
-        let mut below = best.as_ref().map_or(0.0, |(rate, _)| *rate);
-        for _ in 0..HALVINGS {
-            let rate = (below + above) / 2.0;
-            match attempt(&mut stage, rate, lowest, setup)? {
-                Step::Carried(window) => {
-                    best = Some((rate, window));
-                    below = rate;
-                }
-                Step::Lost => above = rate,
-                Step::LoadFull(window) => {
-                    load_full = true;
-                    best = Some((rate, window));
-                    break;
-                }
+                above = rate;
             }
         }
     }
-    let Some((_, window)) = best else {
-        return Err(io::Error::other("it lost packets at every rate"));
+    let Some(window) = best else {
+        return Err(io::Error::other("it loses packets at the lowest rate"));
     };
     let cpu_percent = window.cpu.as_secs_f64() * 100.0 / window.wall.as_secs_f64();
     Ok(vec![
@@ -84,22 +77,21 @@ pub(crate) fn measure(program: &Program, shape: Shape, setup: &Setup) -> io::Res
     ])
 }
 
-/// Tries a rate, and once more when something is lost: other work on the machine loses packets too.
+/// Tries a rate, and again when it fails: other work on the machine loses packets too.
 fn attempt(stage: &mut Stage, rate: f64, lowest: f64, setup: &Setup) -> io::Result<Step> {
-    for _ in 0..2 {
+    let mut step = Step::Lost;
+    for _ in 0..ATTEMPTS {
         stage.sender.set_rate(rate as u64);
         stage.receiver.run(SETTLE)?;
         let window = stage.window(setup.window / 3, rate as u64)?;
         let tally = &window.tally;
-        if tally.lost + tally.duplicated + tally.corrupt + tally.closed == 0 {
-            return Ok(if window.sent_percent < SENT_PERCENT_MIN {
-                Step::LoadFull(window)
-            } else {
-                Step::Carried(window)
-            });
+        let is_whole = tally.lost + tally.duplicated + tally.corrupt + tally.closed == 0;
+        if is_whole && window.sent_percent >= SENT_PERCENT_MIN {
+            return Ok(Step::Carried(window));
         }
+        step = if is_whole { Step::LoadFull } else { Step::Lost };
         stage.sender.set_rate(lowest as u64);
         stage.receiver.run(RECOVER)?;
     }
-    Ok(Step::Lost)
+    Ok(step)
 }

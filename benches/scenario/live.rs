@@ -8,7 +8,7 @@ use crate::clock;
 use crate::payload::{MEDIA_BYTES, TS_BYTES};
 use crate::receiver::Receiver;
 use crate::report::Measures;
-use crate::sender::Sender;
+use crate::sender::{Bursts, Sender};
 use crate::server::{self, Program, Server};
 use crate::tally::{Histogram, Tally};
 
@@ -49,10 +49,15 @@ pub(crate) struct Window {
 
 impl Stage {
     /// Starts all three and waits until every client is fed.
-    pub(crate) fn set(program: &Program, shape: Shape, setup: &Setup) -> io::Result<Self> {
+    pub(crate) fn set(
+        program: &Program,
+        shape: Shape,
+        bursts: Bursts,
+        setup: &Setup,
+    ) -> io::Result<Self> {
         let clients = shape.groups as usize * shape.clients_per_group;
         let server = Server::start(program, clients + 8, setup.cores)?;
-        let sender = Sender::start(shape.groups, shape.rate)?;
+        let sender = Sender::start(shape.groups, shape.rate, bursts)?;
         let mut receiver = Receiver::new()?;
         for group in 0..shape.groups {
             for _ in 0..shape.clients_per_group {
@@ -111,7 +116,7 @@ pub(crate) const KEY: &str = "CPU s/GB";
 
 /// Runs one program once.
 pub(crate) fn measure(program: &Program, shape: Shape, setup: &Setup) -> io::Result<Measures> {
-    let mut stage = Stage::set(program, shape, setup)?;
+    let mut stage = Stage::set(program, shape, Bursts::Small, setup)?;
     stage.receiver.run(setup.warm_up)?;
     let window = stage.window(setup.window, shape.rate)?;
     let tally = &window.tally;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::Setup;
 use crate::live::{Shape, Stage};
 use crate::report::Measures;
+use crate::sender::Bursts;
 use crate::server::Program;
 use crate::tally::Histogram;
 
@@ -22,7 +23,7 @@ pub(crate) fn measure(program: &Program, rate: u64, setup: &Setup) -> io::Result
         clients_per_group: 1,
         rate,
     };
-    let mut stage = Stage::set(program, shape, setup)?;
+    let mut stage = Stage::set(program, shape, Bursts::Small, setup)?;
     stage.receiver.run(setup.warm_up)?;
     stage.receiver.take();
     let mut waits = Histogram::default();
