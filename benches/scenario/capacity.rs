@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::Setup;
-use crate::live::{Shape, Stage, Window};
+use crate::live::{Shape, Stage, Window, percent};
 use crate::report::Measures;
 use crate::sender::Bursts;
 use crate::server::Program;
@@ -13,14 +13,17 @@ use crate::server::Program;
 const STEP: f64 = 1.5;
 /// Steps at most, and the factor between what was carried and what was not that ends the search.
 const STEPS_MAX: usize = 16;
-const CLOSE: f64 = 1.05;
+const CLOSE: f64 = 1.08;
 /// A rate of which the sender keeps less than this measures the load, not the server.
-const SENT_PERCENT_MIN: f64 = 97.0;
-/// Tries of a rate.
+const SENT_PERCENT_MIN: f64 = 90.0;
+/// Tries of a rate that nothing disturbed, and tries in all.
 const ATTEMPTS: usize = 2;
+const ATTEMPTS_MAX: usize = 6;
+/// A try is disturbed when the server waited longer than this share of the time for its core.
+const WAITED_PERCENT_MAX: f64 = 3.0;
 const SETTLE: Duration = Duration::from_millis(200);
 /// Queues empty at the lowest rate for this long after a loss.
-const RECOVER: Duration = Duration::from_millis(700);
+const RECOVER: Duration = Duration::from_millis(400);
 
 /// The column that programs are compared by.
 pub(crate) const KEY: &str = "Gbit/s";
@@ -65,12 +68,11 @@ pub(crate) fn measure(program: &Program, shape: Shape, setup: &Setup) -> io::Res
     let Some(window) = best else {
         return Err(io::Error::other("it loses packets at the lowest rate"));
     };
-    let cpu_percent = window.cpu.as_secs_f64() * 100.0 / window.wall.as_secs_f64();
     Ok(vec![
         (KEY, window.bits_per_second() / 1e9),
         ("p50 ms", window.tally.latency.percentile(50.0)),
         ("p99 ms", window.tally.latency.percentile(99.0)),
-        ("server %", cpu_percent),
+        ("server %", percent(window.cpu, window.wall)),
         ("load %", window.load_percent),
         ("load-bound", f64::from(u8::from(load_full))),
         ("unique KiB", window.unique_kib as f64),
@@ -80,7 +82,8 @@ pub(crate) fn measure(program: &Program, shape: Shape, setup: &Setup) -> io::Res
 /// Tries a rate, and again when it fails: other work on the machine loses packets too.
 fn attempt(stage: &mut Stage, rate: f64, lowest: f64, setup: &Setup) -> io::Result<Step> {
     let mut step = Step::Lost;
-    for _ in 0..ATTEMPTS {
+    let mut undisturbed = 0;
+    for _ in 0..ATTEMPTS_MAX {
         stage.sender.set_rate(rate as u64);
         stage.receiver.run(SETTLE)?;
         let window = stage.window(setup.window / 3, rate as u64)?;
@@ -92,6 +95,10 @@ fn attempt(stage: &mut Stage, rate: f64, lowest: f64, setup: &Setup) -> io::Resu
         step = if is_whole { Step::LoadFull } else { Step::Lost };
         stage.sender.set_rate(lowest as u64);
         stage.receiver.run(RECOVER)?;
+        undisturbed += usize::from(window.waited_percent <= WAITED_PERCENT_MAX);
+        if undisturbed == ATTEMPTS {
+            break;
+        }
     }
     Ok(step)
 }

@@ -40,6 +40,8 @@ pub(crate) struct Window {
     pub(crate) wall: Duration,
     /// CPU time of the server.
     pub(crate) cpu: Duration,
+    /// Share of the time that the server could have run but something else had its core.
+    pub(crate) waited_percent: f64,
     /// CPU time of sender and receivers, and the share of the schedule the sender kept.
     pub(crate) load_percent: f64,
     pub(crate) sent_percent: f64,
@@ -96,7 +98,8 @@ impl Stage {
             tally,
             wall,
             cpu: after.cpu.saturating_sub(before.cpu),
-            load_percent: own.as_secs_f64() * 100.0 / wall.as_secs_f64(),
+            waited_percent: percent(after.waited.saturating_sub(before.waited), wall),
+            load_percent: percent(own, wall),
             sent_percent: sent * 100.0 / (sent + given_up).max(1.0),
             unique_kib: after.unique_kib,
             sleeps: after.sleeps.saturating_sub(before.sleeps),
@@ -109,6 +112,11 @@ impl Window {
     pub(crate) fn bits_per_second(&self) -> f64 {
         self.tally.bytes as f64 * 8.0 / self.wall.as_secs_f64()
     }
+}
+
+/// `part` in hundredths of `whole`.
+pub(crate) fn percent(part: Duration, whole: Duration) -> f64 {
+    part.as_secs_f64() * 100.0 / whole.as_secs_f64()
 }
 
 /// The column that programs are compared by.
@@ -140,6 +148,7 @@ pub(crate) fn measure(program: &Program, shape: Shape, setup: &Setup) -> io::Res
         ("TTFB max", first_bytes.percentile(100.0)),
         ("unique KiB", window.unique_kib as f64),
         ("sleeps/s", window.sleeps as f64 / window.wall.as_secs_f64()),
+        ("waited %", window.waited_percent),
         ("load %", window.load_percent),
         ("sent %", window.sent_percent),
     ])

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use flowgate::sys::load::{SEND_MAX, cut_datagrams, put_first, send_many};
+use flowgate::sys::load::{SEND_MAX, cut_datagrams, send_many, set_nice};
 use flowgate::sys::udp::{interface_index, set_multicast_interface_v4};
 
 use crate::clock;
@@ -16,6 +16,8 @@ use crate::payload::{DATAGRAM_BYTES, MEDIA_BYTES, TS_PER_DATAGRAM, encode};
 
 /// The port of every group.
 const PORT: u16 = 5000;
+/// Before the receivers, which share the core.
+const NICE: i32 = -15;
 /// Datagrams of a train at most: together they must fit the largest IPv4 datagram.
 const TRAIN_MAX: usize = 65_000 / DATAGRAM_BYTES;
 /// When the sender could not run, it makes up for this much at once and lets the rest of its schedule go:
@@ -148,7 +150,7 @@ fn open(group: u32, bursts: Bursts) -> io::Result<UdpSocket> {
 fn run(shared: &Shared, sockets: &[UdpSocket], bursts: Bursts) -> io::Result<()> {
     // The receivers share this core. Without the right to go first, more of the schedule is given up, and
     // the report says so.
-    let _ = put_first();
+    let _ = set_nice(NICE);
     let mut burst = vec![0; DATAGRAM_BYTES * SEND_MAX];
     let mut pace = Pace::new(0, sockets.len());
     while !shared.stop.load(Relaxed) {

@@ -131,6 +131,8 @@ pub(crate) struct Server {
 pub(crate) struct Usage {
     /// Time on a core, of all its threads and children.
     pub(crate) cpu: Duration,
+    /// Time that its threads could have run but something else had the core.
+    pub(crate) waited: Duration,
     /// Memory that is nobody else's (Private_Clean + Private_Dirty).
     pub(crate) unique_kib: u64,
     /// How often its threads went to sleep of their own accord.
@@ -198,11 +200,13 @@ impl Drop for Server {
 
 /// Time on a core of all threads of this process.
 pub(crate) fn own_cpu() -> io::Result<Duration> {
-    cpu(std::process::id())
+    schedule(std::process::id()).map(|(cpu, _)| cpu)
 }
 
 fn add_usage(process: u32, total: &mut Usage) -> io::Result<()> {
-    total.cpu += cpu(process)?;
+    let (cpu, waited) = schedule(process)?;
+    total.cpu += cpu;
+    total.waited += waited;
     let memory = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
     for name in ["Private_Clean:", "Private_Dirty:"] {
         total.unique_kib += number(&memory, name);
@@ -218,18 +222,20 @@ fn add_usage(process: u32, total: &mut Usage) -> io::Result<()> {
     Ok(())
 }
 
-/// The first number of `/proc/PID/task/TID/schedstat` is nanoseconds on a core, finer than the ticks of `stat`.
-fn cpu(process: u32) -> io::Result<Duration> {
-    let mut nanoseconds = 0;
+/// The first two numbers of `/proc/PID/task/TID/schedstat` are nanoseconds on a core, finer than the ticks of
+/// `stat`, and nanoseconds waiting for one.
+fn schedule(process: u32) -> io::Result<(Duration, Duration)> {
+    let (mut cpu, mut waited) = (0, 0);
     for task in tasks(process)? {
         let Ok(text) = fs::read_to_string(task.join("schedstat")) else {
             continue;
         };
-        nanoseconds += first_number(&text);
+        cpu += first_number(&text);
+        waited += first_number(text.split_once(' ').map_or("", |(_, rest)| rest));
     }
-    match nanoseconds {
+    match cpu {
         0 => Err(io::Error::other("the kernel keeps no schedstat")),
-        _ => Ok(Duration::from_nanos(nanoseconds)),
+        _ => Ok((Duration::from_nanos(cpu), Duration::from_nanos(waited))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What only the benchmarks need: threads kept to a core or put first on it, and many datagrams sent by one call.
+//! What only the benchmarks need: threads kept to a core and put first on it, and many datagrams sent by one call.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
@@ -27,14 +27,15 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
         .map(drop)
 }
 
-/// Puts the calling thread before others of its core; needs `CAP_SYS_NICE`.
+/// Sets how far the calling thread, and whatever it starts from now on, stands back for others of its core:
+/// -20 to 19. Below 0 needs `CAP_SYS_NICE`.
 ///
 /// # Errors
 ///
 /// What `setpriority` reports.
-pub fn put_first() -> io::Result<()> {
+pub fn set_nice(level: i32) -> io::Result<()> {
     // SAFETY: `setpriority` takes no pointers; on Linux 0 names the calling thread.
-    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) }).map(drop)
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, level) }).map(drop)
 }
 
 /// Sends the datagrams of `len` bytes that lie one behind the other in `datagrams` to the peer of a
