@@ -133,12 +133,13 @@ pub(crate) fn serve(listen: SocketAddr, path: Path, flush: Flush) -> io::Result<
         next_tick = match next_tick {
             _ if !ticking => None,
             Some(tick) if tick > now => Some(tick),
-            _ => {
+            due => {
                 let mut most = 0;
                 for group in 0..floor.groups.len() {
                     most = most.max(floor.receive(group)?);
                 }
-                Some(now + floor.interval(most))
+                // On a fixed beat, or the floor would tick less often than a router that keeps time.
+                Some((due.unwrap_or(now) + floor.interval(most)).max(now))
             }
         };
     }

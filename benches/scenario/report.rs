@@ -64,33 +64,24 @@ impl Table {
                 let _ = writeln!(text, "  {} failed: {error}", row.program.name());
             }
         }
-        if let Some(floor) = self.better_floor() {
-            for row in self.rows.iter().filter(|row| !row.program.is_floor()) {
-                let ratios = self.ratios(row, floor);
-                let _ = writeln!(
-                    text,
-                    "  {} / {}, {}: {} ({})",
-                    row.program.name(),
-                    floor.program.name(),
-                    self.key,
-                    figure(median(ratios.clone())),
-                    spread(ratios)
-                );
+        let floor = self.better_floor();
+        let programs = self.rows.iter().filter(|row| !row.program.is_floor());
+        let with_floor = programs.clone().filter_map(|row| Some((row, floor?)));
+        let with_first = programs.clone().skip(1).map(|other| (&self.rows[0], other));
+        for (row, reference) in with_floor.chain(with_first) {
+            let ratios = self.ratios(row, reference);
+            if ratios.is_empty() {
+                continue;
             }
-        }
-        if let Some((router, others)) = self.rows.split_first() {
-            for other in others.iter().filter(|row| !row.program.is_floor()) {
-                let ratios = self.ratios(router, other);
-                let _ = writeln!(
-                    text,
-                    "  {} / {}, {}: {} ({})",
-                    router.program.name(),
-                    other.program.name(),
-                    self.key,
-                    figure(median(ratios.clone())),
-                    spread(ratios)
-                );
-            }
+            let _ = writeln!(
+                text,
+                "  {} / {}, {}: {} ({})",
+                row.program.name(),
+                reference.program.name(),
+                self.key,
+                figure(median(ratios.clone())),
+                spread(ratios)
+            );
         }
         text
     }
