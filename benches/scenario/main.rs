@@ -1,0 +1,324 @@
+//! The whole router against the least a thread could do: `scripts/bench`.
+//!
+//! A paced sender and checking receivers of our own share one core; the program under test has another to
+//! itself. Every program runs as often as the others, in alternating order; tables give medians, and ratios
+//! are those of neighbouring runs. This program does not arrange its surroundings: `scripts/bench` does.
+
+mod capacity;
+mod clock;
+mod floor;
+mod idle;
+mod live;
+mod payload;
+mod receiver;
+mod report;
+mod sender;
+mod server;
+mod tally;
+mod zap;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use flowgate::sys::load::{pin_to_core, set_nice};
+use flowgate::sys::process::raise_descriptor_limit;
+
+use floor::{Flush, Path};
+use live::Shape;
+use report::{Measures, Row, Table};
+use server::{Cores, Program};
+
+/// Set by `scripts/bench`: this is a network namespace of our own, with multicast on `lo`.
+const NAMESPACE: &str = "FLOWGATE_BENCH_NAMESPACE";
+
+const USAGE: &str = "usage: scripts/bench [OPTION...] [SCENARIO...]";
+
+/// Before other work on the machine, where that is allowed: it would not change the CPU time taken, but make
+/// servers lose what they could have carried.
+const NICE: i32 = -10;
+
+/// How everything is measured.
+pub(crate) struct Setup {
+    pub(crate) cores: Cores,
+    pub(crate) warm_up: Duration,
+    pub(crate) window: Duration,
+    pub(crate) zaps: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Live(Shape),
+    Zap { rate: u64 },
+    Idle,
+    Capacity(Shape),
+}
+
+struct Scenario {
+    name: &'static str,
+    kind: Kind,
+    in_quick: bool,
+}
+
+const fn shape(groups: u32, clients_per_group: usize, megabits: u64) -> Shape {
+    Shape {
+        groups,
+        clients_per_group,
+        rate: megabits * 1_000_000,
+    }
+}
+
+const fn scenario(name: &'static str, kind: Kind, in_quick: bool) -> Scenario {
+    Scenario {
+        name,
+        kind,
+        in_quick,
+    }
+}
+
+/// In the order they are run. Rates of `carry-…` are those of the first step.
+const SCENARIOS: &[Scenario] = &[
+    scenario("fan-8", Kind::Live(shape(1, 8, 40)), true),
+    scenario("fan-64", Kind::Live(shape(1, 64, 40)), true),
+    scenario("fan-256", Kind::Live(shape(1, 256, 40)), false),
+    scenario("groups", Kind::Live(shape(8, 1, 40)), true),
+    scenario("fast", Kind::Live(shape(1, 1, 400)), true),
+    scenario("zap-40", Kind::Zap { rate: 40_000_000 }, true),
+    scenario("zap-8", Kind::Zap { rate: 8_000_000 }, false),
+    scenario("idle", Kind::Idle, true),
+    scenario("carry-fan", Kind::Capacity(shape(1, 64, 100)), false),
+    scenario("carry-groups", Kind::Capacity(shape(32, 1, 40)), false),
+    scenario("carry-one", Kind::Capacity(shape(1, 1, 600)), false),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.split_first() {
+        Some((first, rest)) if first == "floor" => floor::run(rest).map(|()| true),
+        _ if std::env::var_os(NAMESPACE).is_none() => {
+            println!("scenario: nothing to do without scripts/bench, which makes the namespace");
+            Ok(true)
+        }
+        _ => bench(&arguments),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("scenario: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs what the arguments ask for; whether the router delivered everything as it should.
+fn bench(arguments: &[String]) -> io::Result<bool> {
+    let mut options = getopts::Options::new();
+    options
+        .optopt("", "flowgate", "the router to measure", "BINARY")
+        .optopt("", "flags", "more flags for every router", "FLAGS")
+        .optmulti("", "against", "a router built earlier, or a neighbour as NAME:COMMAND with {port} and {clients} in it", "WHAT")
+        .optflag("", "floor-only", "measure the floors alone")
+        .optopt("", "runs", "runs of every program (3)", "N")
+        .optopt("", "seconds", "length of a window (3)", "S")
+        .optopt("", "json", "write all figures to a file", "FILE")
+        .optflag("", "quick", "a smoke run: one run, short windows, no carry-…")
+        .optflag("h", "help", "print this");
+    let matches = options.parse(arguments).map_err(io::Error::other)?;
+    if matches.opt_present("help") {
+        let names: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        println!("{}", options.usage(USAGE));
+        println!(
+            "Scenarios, or what their names begin with: {}",
+            names.join(" ")
+        );
+        return Ok(true);
+    }
+    let quick = matches.opt_present("quick");
+    let number = |name: &str, default: f64| match matches.opt_str(name) {
+        None => Ok(default),
+        Some(text) => match text.parse() {
+            Ok(number) if number > 0.0 => Ok(number),
+            _ => Err(io::Error::other(format!(
+                "--{name} takes a number, not {text:?}"
+            ))),
+        },
+    };
+    let runs = number("runs", if quick { 1.0 } else { 3.0 })?.ceil() as usize;
+    let seconds = number("seconds", if quick { 0.5 } else { 3.0 })?;
+    let flags: Vec<String> = matches
+        .opt_str("flags")
+        .iter()
+        .flat_map(|flags| flags.split_ascii_whitespace())
+        .map(str::to_owned)
+        .collect();
+    let mut programs = Vec::new();
+    if !matches.opt_present("floor-only") {
+        let path = matches.opt_str("flowgate");
+        let path = path.unwrap_or(env!("CARGO_BIN_EXE_flowgate").to_owned());
+        programs.push(router("flowgate", &path, &flags));
+    }
+    for what in matches.opt_strs("against") {
+        programs.push(match what.split_once(':') {
+            Some((name, command)) => Program::Neighbour {
+                name: name.to_owned(),
+                command: command.to_owned(),
+            },
+            None => router(&what, &what, &flags),
+        });
+    }
+    let wanted = chosen(&matches.free, quick)?;
+
+    payload::prove_check();
+    raise_descriptor_limit()?;
+    let setup = Setup {
+        cores: Cores::choose()?,
+        warm_up: Duration::from_millis(if quick { 300 } else { 1000 }),
+        window: Duration::from_secs_f64(seconds),
+        zaps: if quick { 20 } else { 200 },
+    };
+    pin_to_core(setup.cores.load)?;
+    let _ = set_nice(NICE);
+    let machine = machine();
+    println!(
+        "{machine}; server on core {}, load on core {}; {runs} runs of {seconds} s, medians\n\
+         latency from sending to receiving; every TS packet's sync, group and sequence is checked for every\n\
+         client, and every byte for the first eight clients and each eighth after\n",
+        setup.cores.server, setup.cores.load
+    );
+    let mut whole = true;
+    let mut tables = Vec::new();
+    for scenario in wanted {
+        let table = run(scenario, &programs, runs, &setup);
+        println!("{}", table.text());
+        whole &= table
+            .rows
+            .iter()
+            .all(|row| row.program.name() != "flowgate" || is_whole(row, scenario, quick));
+        tables.push(table.json());
+    }
+    if let Some(path) = matches.opt_str("json") {
+        let json = report::object([
+            ("machine", report::quoted(&machine)),
+            ("seconds", seconds.to_string()),
+            ("scenarios", report::array(tables)),
+        ]);
+        std::fs::write(path, json + "\n")?;
+    }
+    if !whole {
+        println!("flowgate failed, or did not deliver everything as it was sent");
+    }
+    Ok(whole)
+}
+
+fn router(name: &str, path: &str, flags: &[String]) -> Program {
+    Program::Router {
+        name: name.to_owned(),
+        path: PathBuf::from(path),
+        flags: flags.to_vec(),
+    }
+}
+
+fn chosen(names: &[String], quick: bool) -> io::Result<Vec<&'static Scenario>> {
+    // Cargo gives this one to every bench.
+    let names: Vec<&String> = names.iter().filter(|name| *name != "--bench").collect();
+    if names.is_empty() {
+        return Ok(SCENARIOS.iter().filter(|s| s.in_quick || !quick).collect());
+    }
+    let is_wanted = |s: &&Scenario| names.iter().any(|name| s.name.starts_with(name.as_str()));
+    let wanted: Vec<_> = SCENARIOS.iter().filter(is_wanted).collect();
+    for name in names {
+        if !wanted.iter().any(|s| s.name.starts_with(name.as_str())) {
+            return Err(io::Error::other(format!(
+                "there is no scenario {name:?}; try --help"
+            )));
+        }
+    }
+    Ok(wanted)
+}
+
+fn run(scenario: &Scenario, routers: &[Program], runs: usize, setup: &Setup) -> Table {
+    let floor = |path, flush| Program::Floor { path, flush };
+    let (copy, pages) = (
+        floor(Path::Copy, Flush::Auto),
+        floor(Path::Pages, Flush::Auto),
+    );
+    let (key, more_is_better, floors) = match scenario.kind {
+        Kind::Live(_) => (live::KEY, false, vec![copy, pages]),
+        Kind::Zap { .. } => (zap::KEY, false, vec![floor(Path::Copy, Flush::AtOnce)]),
+        Kind::Idle => (idle::KEY, false, vec![copy]),
+        Kind::Capacity(_) => (capacity::KEY, true, vec![copy, pages]),
+    };
+    let mut routers = routers.to_vec();
+    if let Kind::Capacity(_) = scenario.kind {
+        for program in &mut routers {
+            if let Program::Router { flags, .. } = program {
+                let bytes = floor::RECEIVE_BUFFER_BYTES.to_string();
+                flags.splice(0..0, ["-B".to_owned(), bytes]);
+            }
+        }
+    }
+    let mut rows: Vec<Row> = routers
+        .into_iter()
+        .chain(floors)
+        .map(|program| Row {
+            program,
+            runs: Vec::new(),
+        })
+        .collect();
+    // Memory does not vary, and a search for a limit repeats itself as it goes.
+    let runs = match scenario.kind {
+        Kind::Idle | Kind::Capacity(_) => 1,
+        Kind::Live(_) | Kind::Zap { .. } => runs,
+    };
+    for turn in 0..runs {
+        let mut order: Vec<&mut Row> = rows.iter_mut().collect();
+        if turn % 2 == 1 {
+            order.reverse();
+        }
+        for row in order {
+            let result = measure(scenario.kind, &row.program, setup);
+            row.runs.push(result.map_err(|error| error.to_string()));
+        }
+    }
+    Table {
+        scenario: scenario.name.to_owned(),
+        key,
+        more_is_better,
+        rows,
+    }
+}
+
+fn measure(kind: Kind, program: &Program, setup: &Setup) -> io::Result<Measures> {
+    match kind {
+        Kind::Live(shape) => live::measure(program, shape, setup),
+        Kind::Zap { rate } => zap::measure(program, rate, setup),
+        Kind::Idle => idle::measure(program, setup),
+        Kind::Capacity(shape) => capacity::measure(program, shape, setup),
+    }
+}
+
+/// Whether what came was right and, at the nominal rates of a full run, complete. A smoke run may share its
+/// cores with anything, so loss says nothing there.
+fn is_whole(row: &Row, scenario: &Scenario, quick: bool) -> bool {
+    let wrong = row.total("dup") + row.total("corrupt") + row.total("closed");
+    let nominal = !matches!(scenario.kind, Kind::Capacity(_));
+    let lost = if nominal && !quick {
+        row.total("loss %")
+    } else {
+        0.0
+    };
+    !row.failed() && wrong == 0.0 && lost == 0.0
+}
+
+fn machine() -> String {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let information = read("/proc/cpuinfo");
+    let model = information
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, model)| model);
+    format!("{model}, kernel {}", kernel.trim())
+}
