@@ -24,8 +24,11 @@ pub const POOL_RESERVE_BYTES_MAX: usize = 96 << 10;
 /// Reliable sources, which can wait, are given buffers only up to this part of the pool, percent; the rest is
 /// for live ones, which cannot.
 pub const POOL_PATIENT_PERCENT: usize = 80;
-/// Bytes of unused buffers kept for reuse. Chosen: a few ticks of one busy channel.
-pub const POOL_SPARE_BYTES_MAX: usize = 512 << 10;
+/// Bytes of unused buffers kept for reuse. Measured: when a tick's buffers of eight channels do not fit, the
+/// heap grows and shrinks with every tick, which costs half as much again as receiving.
+pub const POOL_SPARE_BYTES_MAX: usize = 1 << 20;
+/// Spare buffers that nobody has wanted for this long go back to the allocator.
+pub const POOL_TRIM_INTERVAL: Duration = Duration::from_secs(1);
 /// Runs held as memory files at a time; each costs a descriptor.
 pub const SEGMENTS_MAX: usize = 256;
 
@@ -71,6 +74,10 @@ pub const CHANNEL_BUFFERS_PER_TURN: usize = 8;
 pub const SHARED_PAGES_SUBSCRIBERS: usize = 16;
 /// Smallest run worth that, bytes: a few pages.
 pub const SHARED_PAGES_BYTES_MIN: usize = 16 << 10;
+/// The receive buffer of a channel is raised to hold this much time of its rate …
+pub const RECEIVE_BUFFER_TIME: Duration = Duration::from_millis(40);
+/// … but to no more bytes than this, by the kernel's accounting.
+pub const RECEIVE_BUFFER_BYTES_MAX: usize = 16 << 20;
 /// What the kernel charges a receive buffer for a datagram of 1328 bytes, in percent of its size.
 pub const DATAGRAM_CHARGE_PERCENT: usize = 174;
 /// A hole in the sequence is given up after this long. Chosen: reordering inside an access network takes a

@@ -42,6 +42,8 @@ struct Accounts {
 #[derive(Debug, Default)]
 struct Spare {
     lists: [Vec<Rc<Buffer>>; CLASSES],
+    /// For each list, how many of its buffers nobody has wanted since the last [`Pool::trim_unused`].
+    unused: [usize; CLASSES],
     bytes: usize,
 }
 
@@ -164,7 +166,12 @@ impl Pool {
         }
     }
 
-    /// Gives spare buffers back to the allocator.
+    /// Gives back to the allocator the spare buffers that nobody has wanted since the last call.
+    pub fn trim_unused(&self) {
+        self.accounts.spare.borrow_mut().drop_unused();
+    }
+
+    /// Gives all spare buffers back to the allocator.
     pub fn trim(&self) {
         *self.accounts.spare.borrow_mut() = Spare::default();
     }
@@ -267,7 +274,17 @@ impl Spare {
     fn take(&mut self, class: usize) -> Option<Rc<Buffer>> {
         let buffer = self.lists[class].pop()?;
         self.bytes -= buffer.charge as usize;
+        self.unused[class] = self.unused[class].min(self.lists[class].len());
         Some(buffer)
+    }
+
+    fn drop_unused(&mut self) {
+        for class in 0..CLASSES {
+            for _ in 0..self.unused[class] {
+                self.take(class);
+            }
+            self.unused[class] = self.lists[class].len();
+        }
     }
 
     fn keep(&mut self, buffer: Rc<Buffer>) {
@@ -505,6 +522,19 @@ mod tests {
         let address = first.bytes_mut().as_ptr();
         drop(first);
         assert_eq!(pool.take(2500).expect("room").bytes().as_ptr(), address);
+    }
+
+    #[test]
+    fn only_what_nobody_wants_is_trimmed() {
+        let pool = Pool::new(1 << 20);
+        let (one, two, large) = (pool.take(2048), pool.take(2048), pool.take(8192));
+        drop((one, two, large));
+        pool.trim_unused();
+        drop(pool.take(2048));
+        pool.trim_unused();
+        assert_eq!(pool.spare_bytes(), 2048, "the one that was wanted");
+        pool.trim_unused();
+        assert_eq!(pool.spare_bytes(), 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::config::Config;
-use crate::limits::POOL_UNIT_BYTES;
+use crate::limits::{POOL_TRIM_INTERVAL, POOL_UNIT_BYTES};
 use crate::net::{Batch, Net};
 use crate::pool::Pool;
 use crate::stats::Stats;
@@ -21,6 +21,8 @@ pub struct Shared {
     pub config: Rc<Config>,
     /// The time, read once per tick.
     pub now: Instant,
+    /// When spare buffers were last looked through.
+    trimmed_at: Instant,
     /// Scratch space for datagrams.
     batch: Option<Box<Batch>>,
     /// Scratch space for what clients send and for datagrams put together.
@@ -37,8 +39,17 @@ impl Shared {
             stats: Stats::default(),
             config,
             now,
+            trimmed_at: now,
             batch: None,
             scratch: Vec::new(),
+        }
+    }
+
+    /// Now and then gives back the buffers that nobody has wanted since the last time. Wakes nobody for it.
+    pub fn trim_if_due(&mut self) {
+        if self.now >= self.trimmed_at + POOL_TRIM_INTERVAL {
+            self.trimmed_at = self.now;
+            self.pool.trim_unused();
         }
     }
 

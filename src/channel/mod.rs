@@ -208,6 +208,7 @@ impl Channel {
                 .receive(self.socket.id, shared, runs)
                 .map_err(ChannelError::Receive)?;
             self.pace.note(received.bytes, now);
+            self.grow_receive_buffer(shared);
             let starving = audience.waiting && runs.is_empty();
             self.schedule(received, starving, audience, shared)
                 .map_err(ChannelError::Receive)?;
@@ -223,6 +224,18 @@ impl Channel {
             self.finish_run(run, audience, shared);
         }
         Ok(())
+    }
+
+    /// Gives a fast channel a receive buffer that bridges a late tick.
+    fn grow_receive_buffer(&mut self, shared: &mut Shared) {
+        if let Some(wanted) = self.pace.wanted_receive_buffer() {
+            // The kernel accounts for twice what it is asked for.
+            let granted = shared
+                .net
+                .set_receive_buffer(self.socket.id, wanted / 2)
+                .unwrap_or(0);
+            self.pace.note_receive_buffer(granted);
+        }
     }
 
     /// Decides between poll and clock for the next datagrams. `starving` says that somebody still waits for a

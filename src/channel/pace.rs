@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{
     DATAGRAM_CHARGE_PERCENT, FLUSH_FEW, FLUSH_INTERVAL_FEW, FLUSH_INTERVAL_MANY,
-    FLUSH_INTERVAL_MIN, FLUSH_MANY, TICK_BYTES_MAX,
+    FLUSH_INTERVAL_MIN, FLUSH_MANY, RECEIVE_BUFFER_BYTES_MAX, RECEIVE_BUFFER_TIME, TICK_BYTES_MAX,
 };
 
 /// Chooses the interval between two ticks from the audience and from the rate.
@@ -12,8 +12,10 @@ use crate::limits::{
 pub struct Pace {
     /// `--flush-interval`, unless it is automatic.
     configured: Option<Duration>,
-    /// Payload that may gather in one tick: what the kernel can hold with room to spare, and one large buffer.
-    tick_bytes_max: usize,
+    /// Bytes that may wait in the socket, by the kernel's accounting.
+    receive_buffer_bytes: usize,
+    /// The kernel grants no more than that.
+    at_most: bool,
     /// Bytes per second, smoothed over a few ticks.
     rate: f64,
     noted_at: Option<Instant>,
@@ -22,14 +24,33 @@ pub struct Pace {
 impl Pace {
     /// For a socket whose receive buffer counts `receive_buffer_bytes` by the kernel's accounting.
     pub fn new(configured: Option<Duration>, receive_buffer_bytes: usize) -> Self {
-        // A third of the buffer: a tick may come late by a whole interval, and rates vary.
-        let safe = receive_buffer_bytes / DATAGRAM_CHARGE_PERCENT * 100 / 3;
         Self {
             configured,
-            tick_bytes_max: safe.min(TICK_BYTES_MAX),
+            receive_buffer_bytes,
+            at_most: false,
             rate: 0.0,
             noted_at: None,
         }
+    }
+
+    /// The receive buffer that the rate calls for, in bytes as the kernel accounts for them, if it is more than
+    /// there is: a tick may come late when the machine is busy.
+    pub fn wanted_receive_buffer(&self) -> Option<usize> {
+        let payload = self.rate * RECEIVE_BUFFER_TIME.as_secs_f64();
+        let wanted =
+            (payload as usize / 100 * DATAGRAM_CHARGE_PERCENT).min(RECEIVE_BUFFER_BYTES_MAX);
+        (wanted > self.receive_buffer_bytes && !self.at_most).then(|| wanted.next_power_of_two())
+    }
+
+    /// Notes what was granted.
+    pub fn note_receive_buffer(&mut self, granted_bytes: usize) {
+        self.at_most = granted_bytes <= self.receive_buffer_bytes;
+        self.receive_buffer_bytes = self.receive_buffer_bytes.max(granted_bytes);
+    }
+
+    /// Payload that may gather in one tick: half of what the kernel can hold, and at most one large buffer.
+    fn tick_bytes_max(&self) -> f64 {
+        (self.receive_buffer_bytes / DATAGRAM_CHARGE_PERCENT * 100 / 2).min(TICK_BYTES_MAX) as f64
     }
 
     /// Notes what a tick has brought.
@@ -40,22 +61,18 @@ impl Pace {
                 .max(FLUSH_INTERVAL_MIN)
                 .as_secs_f64();
             let rate = bytes as f64 / elapsed;
-            // Up at once, down slowly: the buffer must hold the burst that comes next.
-            self.rate = if rate > self.rate {
-                rate
-            } else {
-                self.rate * 0.9 + rate * 0.1
-            };
+            // Smoothed over a few ticks: a late tick brings more without the rate being higher.
+            self.rate += (rate - self.rate) / 4.0;
         }
     }
 
     /// Time from one tick to the next; zero hands on every packet at once.
     pub fn interval(&self, subscribers: usize) -> Duration {
         let wanted = self.configured.unwrap_or_else(|| by_audience(subscribers));
-        if wanted.is_zero() || self.rate * wanted.as_secs_f64() <= self.tick_bytes_max as f64 {
+        if wanted.is_zero() || self.rate * wanted.as_secs_f64() <= self.tick_bytes_max() {
             return wanted;
         }
-        let safe = Duration::from_secs_f64(self.tick_bytes_max as f64 / self.rate);
+        let safe = Duration::from_secs_f64(self.tick_bytes_max() / self.rate);
         safe.clamp(FLUSH_INTERVAL_MIN.min(wanted), wanted)
     }
 }
@@ -89,13 +106,34 @@ mod tests {
         let mut now = Instant::now();
         let mut pace = Pace::new(Some(Duration::from_millis(50)), 1 << 20);
         assert_eq!(pace.interval(1), Duration::from_millis(50));
-        for _ in 0..10 {
+        for _ in 0..20 {
             now += Duration::from_millis(5);
             pace.note(250_000, now); // 400 Mbit/s
         }
         let interval = pace.interval(1);
-        assert!(interval < Duration::from_millis(5), "{interval:?}");
+        assert!(interval < Duration::from_millis(6), "{interval:?}");
         assert!(interval >= FLUSH_INTERVAL_MIN);
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn a_fast_channel_asks_for_a_larger_receive_buffer_until_it_is_refused() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(None, 1 << 20);
+        pace.note(0, now);
+        assert_eq!(pace.wanted_receive_buffer(), None);
+        for _ in 0..20 {
+            now += Duration::from_millis(5);
+            pace.note(250_000, now);
+        }
+        let wanted = pace.wanted_receive_buffer().expect("more than a mebibyte");
+        assert!((2 << 20..=4 << 20).contains(&wanted), "{wanted}");
+        pace.note_receive_buffer(1 << 20);
+        assert_eq!(
+            pace.wanted_receive_buffer(),
+            None,
+            "the kernel grants no more"
+        );
     }
 
     #[test]

@@ -139,10 +139,10 @@ impl Receiver {
             }
         }
         shared.return_batch(batch);
-        // A quarter more than this turn brought, or slowly less than before: buffers come in powers of two, and
-        // a run is best when it is one.
-        let wanted = received.bytes + received.bytes / 4;
-        self.expected_bytes = wanted.max(self.expected_bytes - self.expected_bytes / 8);
+        // What this turn brought, or slowly less than before. A turn that brings more takes a second buffer; to
+        // provide for that would often double the first, since sizes are powers of two.
+        let decayed = self.expected_bytes - self.expected_bytes / 8;
+        self.expected_bytes = received.bytes.max(decayed);
         result.map(|()| received)
     }
 

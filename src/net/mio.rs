@@ -264,6 +264,10 @@ impl Net for MioNet {
         })
     }
 
+    fn set_receive_buffer(&mut self, socket: SocketId, bytes: usize) -> io::Result<usize> {
+        sys::udp::set_receive_buffer(self.fd(socket)?.as_fd(), bytes)
+    }
+
     fn rejoin(&mut self, socket: SocketId, address: &GroupAddress) -> io::Result<()> {
         rejoin::rejoin(self.fd(socket)?.as_fd(), &membership(address)?)
     }

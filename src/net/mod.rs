@@ -186,6 +186,13 @@ pub trait Net {
     /// `NotFound` for an unknown interface, otherwise what the system reports.
     fn join(&mut self, address: &GroupAddress, receive_buffer_bytes: usize) -> io::Result<Joined>;
 
+    /// Asks for another receive buffer and returns what the kernel accounts for it.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn set_receive_buffer(&mut self, socket: SocketId, bytes: usize) -> io::Result<usize>;
+
     /// Tells the network again that the group is wanted, without leaving it.
     ///
     /// # Errors

@@ -164,6 +164,7 @@ impl Router {
             }
         }
         self.reap();
+        self.shared.trim_if_due();
         self.waiters.wake(
             &self.shared.pool,
             UPSTREAM_READ_BYTES,
