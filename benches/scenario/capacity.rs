@@ -18,9 +18,7 @@ const CLOSE: f64 = 1.08;
 const SENT_PERCENT_MIN: f64 = 90.0;
 /// Tries of a rate that nothing disturbed, and tries in all.
 const ATTEMPTS: usize = 2;
-const ATTEMPTS_MAX: usize = 6;
-/// A try is disturbed when the server waited longer than this share of the time for its core.
-const WAITED_PERCENT_MAX: f64 = 3.0;
+const ATTEMPTS_MAX: usize = 4;
 const SETTLE: Duration = Duration::from_millis(200);
 /// Queues empty at the lowest rate for this long after a loss.
 const RECOVER: Duration = Duration::from_millis(400);
@@ -86,7 +84,7 @@ fn attempt(stage: &mut Stage, rate: f64, lowest: f64, setup: &Setup) -> io::Resu
     for _ in 0..ATTEMPTS_MAX {
         stage.sender.set_rate(rate as u64);
         stage.receiver.run(SETTLE)?;
-        let window = stage.window(setup.window / 3, rate as u64)?;
+        let window = stage.window(setup.window / 2, rate as u64)?;
         let tally = &window.tally;
         let is_whole = tally.lost + tally.duplicated + tally.corrupt + tally.closed == 0;
         if is_whole && window.sent_percent >= SENT_PERCENT_MIN {
@@ -95,7 +93,7 @@ fn attempt(stage: &mut Stage, rate: f64, lowest: f64, setup: &Setup) -> io::Resu
         step = if is_whole { Step::LoadFull } else { Step::Lost };
         stage.sender.set_rate(lowest as u64);
         stage.receiver.run(RECOVER)?;
-        undisturbed += usize::from(window.waited_percent <= WAITED_PERCENT_MAX);
+        undisturbed += usize::from(!window.is_disturbed());
         if undisturbed == ATTEMPTS {
             break;
         }

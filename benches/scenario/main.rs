@@ -121,7 +121,7 @@ fn bench(arguments: &[String]) -> io::Result<bool> {
         .optmulti("", "against", "a router built earlier, or a neighbour as NAME:COMMAND with {port} and {clients} in it", "WHAT")
         .optflag("", "floor-only", "measure the floors alone")
         .optopt("", "runs", "runs of every program (3)", "N")
-        .optopt("", "seconds", "length of a window (3)", "S")
+        .optopt("", "seconds", "length of a window (2)", "S")
         .optopt("", "json", "write all figures to a file", "FILE")
         .optflag("", "quick", "a smoke run: one run, short windows, no carry-…")
         .optflag("h", "help", "print this");
@@ -146,7 +146,7 @@ fn bench(arguments: &[String]) -> io::Result<bool> {
         },
     };
     let runs = number("runs", if quick { 1.0 } else { 3.0 })?.ceil() as usize;
-    let seconds = number("seconds", if quick { 0.5 } else { 3.0 })?;
+    let seconds = number("seconds", if quick { 0.5 } else { 2.0 })?;
     let flags: Vec<String> = matches
         .opt_str("flags")
         .iter()
@@ -174,7 +174,7 @@ fn bench(arguments: &[String]) -> io::Result<bool> {
     raise_descriptor_limit()?;
     let setup = Setup {
         cores: Cores::choose()?,
-        warm_up: Duration::from_millis(if quick { 300 } else { 1000 }),
+        warm_up: Duration::from_millis(if quick { 300 } else { 800 }),
         window: Duration::from_secs_f64(seconds),
         zaps: if quick { 20 } else { 200 },
     };
