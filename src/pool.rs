@@ -166,9 +166,12 @@ impl Pool {
         }
     }
 
-    /// Gives back to the allocator the spare buffers that nobody has wanted since the last call.
-    pub fn trim_unused(&self) {
+    /// Gives back to the allocator the spare buffers that nobody has wanted since the last call, and says how
+    /// many bytes that was.
+    pub fn trim_unused(&self) -> usize {
+        let before = self.spare_bytes();
         self.accounts.spare.borrow_mut().drop_unused();
+        before - self.spare_bytes()
     }
 
     /// Gives all spare buffers back to the allocator.

@@ -49,7 +49,9 @@ impl Shared {
     pub fn trim_if_due(&mut self) {
         if self.now >= self.trimmed_at + POOL_TRIM_INTERVAL {
             self.trimmed_at = self.now;
-            self.pool.trim_unused();
+            if self.pool.trim_unused() > 0 {
+                self.net.release_memory();
+            }
         }
     }
 

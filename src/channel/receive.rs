@@ -139,10 +139,9 @@ impl Receiver {
             }
         }
         shared.return_batch(batch);
-        // What this turn brought, or slowly less than before. A turn that brings more takes a second buffer; to
-        // provide for that would often double the first, since sizes are powers of two.
-        let decayed = self.expected_bytes - self.expected_bytes / 8;
-        self.expected_bytes = received.bytes.max(decayed);
+        // Smoothed over a few turns. One that brings more takes a second buffer; to provide for that would often
+        // double the first, since sizes are powers of two.
+        self.expected_bytes = (3 * self.expected_bytes + received.bytes) / 4;
         result.map(|()| received)
     }
 
