@@ -143,10 +143,10 @@ impl Router {
     }
 
     fn find_or_join(&mut self, address: GroupAddress) -> Result<ChannelId, String> {
-        let found = self
-            .channels
-            .iter()
-            .find(|(_, slot)| *slot.channel.address() == address);
+        // One that ended in this tick is still there, but nobody must subscribe to it any more.
+        let found = self.channels.iter().find(|(id, slot)| {
+            *slot.channel.address() == address && !self.graveyard.contains(&Entity::Channel(*id))
+        });
         if let Some((id, _)) = found {
             self.shared.stats.shared_joins += 1;
             return Ok(id);
