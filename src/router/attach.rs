@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use super::Router;
-use super::flow::Limits;
+use super::flow::{self, Limits};
 use super::ready::Entity;
 use super::slots::{ChannelId, ChannelSlot, ClientId, Feed, Gate, Subscriber, UpstreamSlot};
 use crate::arena::Arena;
@@ -254,6 +254,7 @@ impl Router {
             Feed::None | Feed::Lookup { .. } => {}
             Feed::Channel(channel) => self.unsubscribe(id, channel),
             Feed::Upstream(upstream) => {
+                flow::unlink(id, &mut self.clients);
                 if let Some(source) = self.upstreams.get_mut(upstream) {
                     source.client = None;
                     source.upstream.close();
