@@ -251,7 +251,9 @@ impl Router {
             return;
         };
         match std::mem::replace(&mut sink.feed, Feed::None) {
-            Feed::None | Feed::Lookup { .. } => {}
+            Feed::None => {}
+            // The answer will find nobody.
+            Feed::Lookup { lookup, .. } => drop(self.lookups.remove(&lookup)),
             Feed::Channel(channel) => self.unsubscribe(id, channel),
             Feed::Upstream(upstream) => {
                 flow::unlink(id, &mut self.clients);
