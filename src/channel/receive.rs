@@ -106,6 +106,7 @@ impl Receiver {
 
     /// Bytes of the buffer the next turn starts with.
     pub fn buffer_bytes(&self, pool: &Pool) -> usize {
+        debug_assert!(self.layout.body <= pool.buffer_bytes_max());
         self.expected_bytes
             .clamp(BUFFER_BYTES_MIN, pool.buffer_bytes_max())
             .max(self.layout.body)
@@ -276,11 +277,8 @@ impl Receiver {
             Datagram::Rtp(rtp) => {
                 let payload = datagram.get(rtp.payload.clone()).unwrap_or_default();
                 self.learn_kind(payload, PayloadKind::TsInRtp);
-                if !payload.is_empty() && datagram.len() == rtp::HEADER_BYTES + payload.len() {
-                    self.layout = Layout {
-                        aside: rtp::HEADER_BYTES,
-                        body: payload.len(),
-                    };
+                if datagram.len() == rtp::HEADER_BYTES + payload.len() {
+                    self.expect(rtp::HEADER_BYTES, payload.len(), &shared.pool);
                 }
                 match copy(payload, &shared.pool) {
                     Some(packet) => {
@@ -297,10 +295,7 @@ impl Receiver {
             }
             Datagram::Ts => {
                 self.learn_kind(datagram, PayloadKind::Ts);
-                self.layout = Layout {
-                    aside: 0,
-                    body: datagram.len(),
-                };
+                self.expect(0, datagram.len(), &shared.pool);
                 // Bare TS has no sequence: it goes on in the order of arrival.
                 match copy(datagram, &shared.pool) {
                     Some(packet) => self.ready.push(packet),
@@ -318,6 +313,14 @@ impl Receiver {
                     datagram.len()
                 );
             }
+        }
+    }
+
+    /// Expects further datagrams of this shape, unless one would not fit the largest buffer worth asking for:
+    /// such a datagram is taken out of the overflow area instead.
+    fn expect(&mut self, aside: usize, body: usize, pool: &Pool) {
+        if (1..=pool.buffer_bytes_max()).contains(&body) {
+            self.layout = Layout { aside, body };
         }
     }
 
@@ -568,5 +571,19 @@ mod tests {
         receive(&mut receiver, &mut bench);
         bench.pass(HOLE_WAIT);
         assert_eq!(receive(&mut receiver, &mut bench), (ts(10, 7), 1));
+    }
+
+    /// A single datagram of the largest kind must not make every later turn ask for a buffer as large.
+    #[test]
+    fn a_jumbo_datagram_does_not_starve_a_small_pool() {
+        let mut bench = Bench::new(64);
+        let mut receiver = running(&mut bench);
+        bench.send(&rtp(8, &ts(8, 340)));
+        receive(&mut receiver, &mut bench);
+        assert!(receiver.buffer_bytes(&bench.shared.pool) <= bench.shared.pool.buffer_bytes_max());
+        let held = bench.shared.pool.take_patient(32 << 10);
+        bench.send(&rtp(9, &ts(9, 7)));
+        assert_eq!(receive(&mut receiver, &mut bench), (ts(9, 7), 1));
+        drop(held);
     }
 }
