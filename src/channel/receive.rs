@@ -106,6 +106,7 @@ impl Receiver {
 
     /// Bytes of the buffer the next turn starts with.
     pub fn buffer_bytes(&self, pool: &Pool) -> usize {
+        debug_assert!(self.layout.body <= pool.buffer_bytes_max());
         self.expected_bytes
             .clamp(BUFFER_BYTES_MIN, pool.buffer_bytes_max())
             .max(self.layout.body)
@@ -275,11 +276,8 @@ impl Receiver {
             Datagram::Rtp(rtp) => {
                 let payload = datagram.get(rtp.payload.clone()).unwrap_or_default();
                 self.learn_kind(payload, PayloadKind::TsInRtp);
-                if !payload.is_empty() && datagram.len() == rtp::HEADER_BYTES + payload.len() {
-                    self.layout = Layout {
-                        aside: rtp::HEADER_BYTES,
-                        body: payload.len(),
-                    };
+                if datagram.len() == rtp::HEADER_BYTES + payload.len() {
+                    self.expect(rtp::HEADER_BYTES, payload.len(), &shared.pool);
                 }
                 match copy(payload, &shared.pool) {
                     Some(packet) => {
@@ -296,10 +294,7 @@ impl Receiver {
             }
             Datagram::Ts => {
                 self.learn_kind(datagram, PayloadKind::Ts);
-                self.layout = Layout {
-                    aside: 0,
-                    body: datagram.len(),
-                };
+                self.expect(0, datagram.len(), &shared.pool);
                 // Bare TS has no sequence: it goes on in the order of arrival.
                 match copy(datagram, &shared.pool) {
                     Some(packet) => self.ready.push(packet),
@@ -317,6 +312,14 @@ impl Receiver {
                     datagram.len()
                 );
             }
+        }
+    }
+
+    /// Expects further datagrams of this shape, unless one would not fit the largest buffer worth asking for:
+    /// such a datagram is taken out of the overflow area instead.
+    fn expect(&mut self, aside: usize, body: usize, pool: &Pool) {
+        if (1..=pool.buffer_bytes_max()).contains(&body) {
+            self.layout = Layout { aside, body };
         }
     }
 
@@ -392,4 +395,194 @@ fn copy(payload: &[u8], pool: &Pool) -> Option<Packet> {
     let mut packet = pool.take(payload.len())?;
     packet.bytes_mut()[..payload.len()].copy_from_slice(payload);
     Some(packet.freeze(payload.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Bench;
+
+    fn ts(number: u8, packets: usize) -> Vec<u8> {
+        let mut packet = [number; mpegts::PACKET_BYTES];
+        packet[0] = mpegts::SYNC;
+        packet.repeat(packets)
+    }
+
+    fn rtp(sequence: u16, payload: &[u8]) -> Vec<u8> {
+        let [high, low] = sequence.to_be_bytes();
+        [&[0x80, 33, high, low, 0, 0, 0, 0, 0, 0, 0, 7], payload].concat()
+    }
+
+    /// Receives all that was sent; returns the payload handed on and how many datagrams the runs count.
+    fn receive(receiver: &mut Receiver, bench: &mut Bench) -> (Vec<u8>, u32) {
+        let mut runs = Vec::new();
+        receiver
+            .receive(bench.socket, &mut bench.shared, &mut runs)
+            .expect("received");
+        receiver.expire(&mut bench.shared, &mut runs);
+        let bytes = runs
+            .iter()
+            .flat_map(|run| run.view.bytes().expect("in memory").to_vec());
+        (bytes.collect(), runs.iter().map(|run| run.packets).sum())
+    }
+
+    /// A receiver past the collection at its start, so that packet 8 is next.
+    fn running(bench: &mut Bench) -> Receiver {
+        let mut receiver = Receiver::new();
+        for sequence in 0..8 {
+            bench.send(&rtp(sequence, &ts(0, 7)));
+        }
+        assert_eq!(receive(&mut receiver, bench).1, 8);
+        receiver
+    }
+
+    #[test]
+    fn one_run_carries_a_batch_of_the_expected_shape() {
+        let mut bench = Bench::new(1024);
+        let mut receiver = running(&mut bench);
+        for sequence in 8..12 {
+            bench.send(&rtp(sequence, &ts(sequence as u8, 7)));
+        }
+        let mut runs = Vec::new();
+        receiver
+            .receive(bench.socket, &mut bench.shared, &mut runs)
+            .expect("received");
+        assert_eq!((runs.len(), runs[0].packets), (1, 4));
+        let expected: Vec<u8> = (8..12).flat_map(|number| ts(number, 7)).collect();
+        assert_eq!(runs[0].view.bytes(), Some(&expected[..]));
+    }
+
+    #[test]
+    fn csrcs_extensions_and_padding_amid_plain_packets_are_cut_away() {
+        let mut bench = Bench::new(1024);
+        let mut receiver = running(&mut bench);
+        let mut csrc = rtp(9, &[]);
+        csrc[0] |= 1;
+        let mut extension = rtp(10, &[]);
+        extension[0] |= 0x10;
+        let mut padded = rtp(11, &ts(11, 7));
+        padded[0] |= 0x20;
+        bench.send(&rtp(8, &ts(8, 7)));
+        bench.send(&[csrc, vec![0; 4], ts(9, 7)].concat());
+        bench.send(&[extension, vec![0, 0, 0, 1, 9, 9, 9, 9], ts(10, 7)].concat());
+        bench.send(&[padded, vec![0, 0, 3]].concat());
+        bench.send(&rtp(12, &ts(12, 7)));
+        let expected: Vec<u8> = (8..13).flat_map(|number| ts(number, 7)).collect();
+        assert_eq!(receive(&mut receiver, &mut bench), (expected, 5));
+    }
+
+    #[test]
+    fn sizes_may_change_in_the_middle_of_a_batch() {
+        let mut bench = Bench::new(1024);
+        let mut receiver = running(&mut bench);
+        let sizes = [7, 7, 3, 3, 1, 7, 30, 7, 7];
+        for (sequence, packets) in (8..).zip(sizes) {
+            bench.send(&rtp(sequence, &ts(sequence as u8, packets)));
+        }
+        let expected: Vec<u8> = (8..)
+            .zip(sizes)
+            .flat_map(|(number, packets)| ts(number, packets))
+            .collect();
+        assert_eq!(receive(&mut receiver, &mut bench), (expected, 9));
+        assert_eq!(bench.shared.pool.held_bytes(), 0);
+    }
+
+    #[test]
+    fn bare_ts_goes_on_in_the_order_of_arrival() {
+        let mut bench = Bench::new(1024);
+        let mut receiver = Receiver::new();
+        for number in [1, 2, 2, 1, 5] {
+            bench.send(&ts(number, 7));
+        }
+        let expected: Vec<u8> = [1, 2, 2, 1, 5]
+            .into_iter()
+            .flat_map(|number| ts(number, 7))
+            .collect();
+        assert_eq!(receive(&mut receiver, &mut bench), (expected, 5));
+        assert_eq!(receiver.payload_kind(), Some(PayloadKind::Ts));
+    }
+
+    #[test]
+    fn junk_neither_reaches_a_run_nor_counts_as_media() {
+        let mut bench = Bench::new(1024);
+        let mut receiver = running(&mut bench);
+        let mut parity = rtp(8, &[9; 100]);
+        parity[1] = 127;
+        for datagram in [
+            &[][..],
+            b"keep-alive",
+            &[0x80, 200, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &parity,
+            &[0x8f; 14],
+        ] {
+            bench.send(datagram);
+        }
+        bench.send(&rtp(8, &ts(8, 7)));
+        assert_eq!(receive(&mut receiver, &mut bench), (ts(8, 7), 1));
+        let counters = receiver.counters();
+        assert_eq!(
+            (counters.foreign, counters.parity, counters.malformed),
+            (3, 1, 1)
+        );
+        assert_eq!(counters.rtp.received, 9);
+    }
+
+    #[test]
+    fn a_hole_is_given_up_after_its_time() {
+        let mut bench = Bench::new(1024);
+        let mut receiver = running(&mut bench);
+        bench.send(&rtp(9, &ts(9, 7)));
+        bench.send(&rtp(10, &ts(10, 7)));
+        assert_eq!(receive(&mut receiver, &mut bench), (vec![], 0));
+        let expected = bench.shared.now + HOLE_WAIT;
+        assert_eq!(receiver.deadline(), Some(expected));
+        bench.pass(HOLE_WAIT);
+        let expected: Vec<u8> = [ts(9, 7), ts(10, 7)].concat();
+        assert_eq!(receive(&mut receiver, &mut bench), (expected, 2));
+        assert_eq!(receiver.counters().rtp.lost, 1);
+    }
+
+    #[test]
+    fn a_repaired_hole_keeps_the_order_within_one_batch() {
+        let mut bench = Bench::new(1024);
+        let mut receiver = running(&mut bench);
+        for sequence in [8, 10, 11, 9, 9, 12] {
+            bench.send(&rtp(sequence, &ts(sequence as u8, 7)));
+        }
+        let expected: Vec<u8> = (8..13).flat_map(|number| ts(number, 7)).collect();
+        assert_eq!(receive(&mut receiver, &mut bench), (expected, 5));
+        assert_eq!(receiver.counters().rtp.duplicates, 1);
+    }
+
+    #[test]
+    fn without_a_buffer_datagrams_are_read_and_counted() {
+        let mut bench = Bench::new(64);
+        let mut receiver = running(&mut bench);
+        let held: Vec<_> = std::iter::from_fn(|| bench.shared.pool.take(2048)).collect();
+        bench.send(&rtp(8, &ts(8, 7)));
+        bench.send(&rtp(9, &ts(9, 7)));
+        assert_eq!(receive(&mut receiver, &mut bench), (vec![], 0));
+        assert_eq!(receiver.counters().overrun, 2);
+        drop(held);
+        // As no hole is known of, the next packet opens one.
+        bench.send(&rtp(10, &ts(10, 7)));
+        bench.pass(HOLE_WAIT);
+        receive(&mut receiver, &mut bench);
+        bench.pass(HOLE_WAIT);
+        assert_eq!(receive(&mut receiver, &mut bench), (ts(10, 7), 1));
+    }
+
+    /// A single datagram of the largest kind must not make every later turn ask for a buffer as large.
+    #[test]
+    fn a_jumbo_datagram_does_not_starve_a_small_pool() {
+        let mut bench = Bench::new(64);
+        let mut receiver = running(&mut bench);
+        bench.send(&rtp(8, &ts(8, 340)));
+        receive(&mut receiver, &mut bench);
+        assert!(receiver.buffer_bytes(&bench.shared.pool) <= bench.shared.pool.buffer_bytes_max());
+        let held = bench.shared.pool.take_patient(32 << 10);
+        bench.send(&rtp(9, &ts(9, 7)));
+        assert_eq!(receive(&mut receiver, &mut bench), (ts(9, 7), 1));
+        drop(held);
+    }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use super::Router;
-use super::flow::Limits;
+use super::flow::{self, Limits};
 use super::ready::Entity;
 use super::slots::{ChannelId, ChannelSlot, ClientId, Feed, Gate, Subscriber, UpstreamSlot};
 use crate::arena::Arena;
@@ -143,10 +143,10 @@ impl Router {
     }
 
     fn find_or_join(&mut self, address: GroupAddress) -> Result<ChannelId, String> {
-        let found = self
-            .channels
-            .iter()
-            .find(|(_, slot)| *slot.channel.address() == address);
+        // One that ended in this tick is still there, but nobody must subscribe to it any more.
+        let found = self.channels.iter().find(|(id, slot)| {
+            *slot.channel.address() == address && !self.graveyard.contains(&Entity::Channel(*id))
+        });
         if let Some((id, _)) = found {
             self.shared.stats.shared_joins += 1;
             return Ok(id);
@@ -251,9 +251,12 @@ impl Router {
             return;
         };
         match std::mem::replace(&mut sink.feed, Feed::None) {
-            Feed::None | Feed::Lookup { .. } => {}
+            Feed::None => {}
+            // The answer will find nobody.
+            Feed::Lookup { lookup, .. } => drop(self.lookups.remove(&lookup)),
             Feed::Channel(channel) => self.unsubscribe(id, channel),
             Feed::Upstream(upstream) => {
+                flow::unlink(id, &mut self.clients);
                 if let Some(source) = self.upstreams.get_mut(upstream) {
                     source.client = None;
                     source.upstream.close();

@@ -61,7 +61,9 @@ impl Router {
         let Some(sink) = self.clients.get_mut(id) else {
             return;
         };
-        sink.feed = Feed::None;
+        if let Feed::Lookup { lookup, .. } = std::mem::replace(&mut sink.feed, Feed::None) {
+            self.lookups.remove(&lookup);
+        }
         if sink.client.is_waiting() {
             sink.client.answer(
                 &Answer::new(reason.status(), reason.detail()),

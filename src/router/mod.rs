@@ -9,6 +9,8 @@ pub mod close;
 pub mod fanout;
 pub mod flow;
 pub mod invariants;
+#[cfg(test)]
+mod observe;
 pub mod ready;
 pub mod slots;
 pub mod timers;

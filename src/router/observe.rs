@@ -1,0 +1,50 @@
+//! What the oracles of the simulation may look at. Tests only.
+
+use super::Router;
+use super::slots::{ChannelSlot, ClientSlot, UpstreamSlot};
+use crate::arena::Arena;
+use crate::shared::Shared;
+
+impl Router {
+    pub(crate) fn clients(&self) -> &Arena<ClientSlot> {
+        &self.clients
+    }
+
+    pub(crate) fn channels(&self) -> &Arena<ChannelSlot> {
+        &self.channels
+    }
+
+    pub(crate) fn upstreams(&self) -> &Arena<UpstreamSlot> {
+        &self.upstreams
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn streams(&self) -> usize {
+        self.streams
+    }
+
+    /// What should be left of a router once all its clients are gone: nothing.
+    ///
+    /// # Panics
+    ///
+    /// If something is.
+    pub(crate) fn check_empty(&self) {
+        assert!(self.clients.is_empty(), "clients are left");
+        assert!(self.channels.is_empty(), "channels are left");
+        assert!(self.upstreams.is_empty(), "upstreams are left");
+        assert!(self.run.is_empty(), "somebody is queued");
+        assert!(self.waiters.is_empty(), "somebody waits for buffers");
+        assert!(self.timers.is_empty(), "timers are armed for the dead");
+        assert!(
+            self.lookups.is_empty(),
+            "look-ups are remembered for the dead"
+        );
+        assert_eq!(self.streams, 0, "streams are counted");
+        assert_eq!(self.shared.pool.held_bytes(), 0, "buffers are held");
+        let stats = &self.shared.stats;
+        assert_eq!(stats.connections, stats.connections_closed);
+    }
+}
