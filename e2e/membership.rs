@@ -7,25 +7,7 @@ use crate::support::namespace::{WEST, WEST_V6, with_links};
 use crate::support::sender::{Framing, Source};
 use crate::support::server::{PROGRAM, Server};
 use crate::support::tool::{self, Tool};
-use crate::support::ts;
-
-fn sniff(filter: &str) -> Tool {
-    let mut command = Command::new("tcpdump");
-    command.args([
-        "-Z",
-        "root",
-        "--immediate-mode",
-        "-l",
-        "-n",
-        "-vv",
-        "-i",
-        "west",
-        filter,
-    ]);
-    let sniffer = Tool::start(&mut command);
-    sniffer.stderr.wait("listening on west");
-    sniffer
-}
+use crate::support::{sniffer, ts};
 
 /// The server without any privilege, whoever runs it.
 fn unprivileged() -> Command {
@@ -78,11 +60,10 @@ fn follow_through_refreshes(
 
 #[test]
 fn privileged_refresh_sends_the_reports_of_both_versions() {
-    if !tool::have(&["tcpdump"]) {
-        return;
-    }
     with_links(|| {
-        let sniffer = sniff("igmp");
+        let Some(sniffer) = sniffer::start("igmp") else {
+            return;
+        };
         let server = Server::start(&["-R", "1", "--channel-linger", "0"]);
         // Mode is exclude nobody: the current state, which the kernel only tells when asked.
         let v3 = "224.0.0.22: igmp v3 report, 1 group record(s) [gaddr 239.6.0.1 is_ex { }]";
@@ -120,11 +101,10 @@ fn privileged_refresh_sends_the_reports_of_both_versions() {
 
 #[test]
 fn privileged_refresh_names_the_source() {
-    if !tool::have(&["tcpdump"]) {
-        return;
-    }
     with_links(|| {
-        let sniffer = sniff("igmp");
+        let Some(sniffer) = sniffer::start("igmp") else {
+            return;
+        };
         let server = Server::start(&["-R", "1", "--channel-linger", "0", "-r", "west"]);
         let report = "[gaddr 232.6.0.2 is_in { 10.1.0.1 }]";
         let path = "/rtp/10.1.0.1@232.6.0.2:5000";
@@ -135,11 +115,13 @@ fn privileged_refresh_names_the_source() {
 
 #[test]
 fn unprivileged_refresh_makes_the_kernel_report() {
-    if !tool::have(&["tcpdump", "setpriv"]) {
+    if !tool::have(&["setpriv"]) {
         return;
     }
     with_links(|| {
-        let sniffer = sniff("igmp");
+        let Some(sniffer) = sniffer::start("igmp") else {
+            return;
+        };
         let server = Server::start_as(unprivileged(), &["-R", "1", "--channel-linger", "0"]);
         // The source that nobody has is readmitted.
         let report = "gaddr 239.6.0.3 ";
@@ -156,11 +138,13 @@ fn unprivileged_refresh_makes_the_kernel_report() {
 
 #[test]
 fn unprivileged_refresh_of_one_source_makes_the_kernel_report() {
-    if !tool::have(&["tcpdump", "setpriv"]) {
+    if !tool::have(&["setpriv"]) {
         return;
     }
     with_links(|| {
-        let sniffer = sniff("igmp");
+        let Some(sniffer) = sniffer::start("igmp") else {
+            return;
+        };
         let server = Server::start_as(unprivileged(), &["-R", "1", "--channel-linger", "0"]);
         let path = "/rtp/10.1.0.1@232.6.0.4:5000";
         follow_through_refreshes(
@@ -176,11 +160,13 @@ fn unprivileged_refresh_of_one_source_makes_the_kernel_report() {
 
 #[test]
 fn refresh_of_ipv6_groups_makes_the_kernel_report() {
-    if !tool::have(&["tcpdump", "setpriv"]) {
+    if !tool::have(&["setpriv"]) {
         return;
     }
     with_links(|| {
-        let sniffer = sniff("ip6 and not udp");
+        let Some(sniffer) = sniffer::start("ip6 and not udp") else {
+            return;
+        };
         let server = Server::start(&["-R", "1", "--channel-linger", "0", "-r", "west"]);
         let report = "gaddr ff15::66 ";
         follow_through_refreshes(

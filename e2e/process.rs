@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::http::Body;
-use crate::support::namespace::{WEST, with_links, with_loopback_only};
+use crate::support::namespace::{WEST, is_inside_user_namespace, with_links, with_loopback_only};
 use crate::support::sender::{Framing, Source};
 use crate::support::server::{self, PROGRAM, Server, read_to_end};
 use crate::support::tool::{Tool, run};
@@ -466,6 +466,10 @@ fn unanswered_look_up_is_given_up_and_holds_up_nobody() {
 }
 
 #[test]
+#[allow(
+    clippy::redundant_closure,
+    reason = "the closure tells which test to run again in a user namespace"
+)]
 fn demo_works_for_an_unprivileged_user_without_a_network() {
     if !ffmpeg::available() {
         return;
@@ -491,9 +495,9 @@ fn watch_demo() {
     let program = directory.path().join("flowgate");
     std::fs::copy(PROGRAM, &program).expect("copied");
     let mut command = Command::new(&program);
-    // SAFETY: these calls only read the ids of the process.
-    let (root, mapped) = unsafe { (libc::geteuid() == 0, !in_user_namespace()) };
-    if root && mapped {
+    // SAFETY: the call only reads an id of the process.
+    let root = unsafe { libc::geteuid() } == 0;
+    if root && !is_inside_user_namespace() {
         command.uid(65534).gid(65534);
     }
     command.arg("demo");
@@ -519,12 +523,6 @@ fn watch_demo() {
         ffmpeg::frames(&file)
     );
     server.stop_empty();
-}
-
-/// Whether user 65534 may not exist here: only one user is mapped.
-fn in_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Whether packets arrive in the demo's group although we do not send any.

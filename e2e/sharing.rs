@@ -7,16 +7,14 @@ use crate::support::http::Body;
 use crate::support::namespace::{WEST, with_links};
 use crate::support::sender::{Framing, Source};
 use crate::support::server::Server;
-use crate::support::tool::Tool;
-use crate::support::{SOON, proc, tool, ts, wait_for};
+use crate::support::{SOON, proc, sniffer, ts, wait_for};
 
 #[test]
 fn sixty_four_clients_are_one_member_of_the_group() {
-    if !tool::have(&["tcpdump"]) {
-        return;
-    }
     with_links(|| {
-        let sniffer = igmp_sniffer();
+        let Some(sniffer) = sniffer::start("igmp") else {
+            return;
+        };
         let server = Server::start(&["-m", "64"]);
         let _sender = Source::new("west", WEST, "239.3.0.1:5000", Framing::Rtp).run(100);
         let mut bodies: Vec<Body> = (0..64)
@@ -37,24 +35,6 @@ fn sixty_four_clients_are_one_member_of_the_group() {
         assert_eq!(server.log().count(|line| line.contains(": joined")), 1);
         server.stop_empty();
     });
-}
-
-fn igmp_sniffer() -> Tool {
-    let mut command = std::process::Command::new("tcpdump");
-    command.args([
-        "-Z",
-        "root",
-        "--immediate-mode",
-        "-l",
-        "-n",
-        "-v",
-        "-i",
-        "west",
-        "igmp",
-    ]);
-    let sniffer = Tool::start(&mut command);
-    sniffer.stderr.wait("listening on west");
-    sniffer
 }
 
 #[test]

@@ -103,6 +103,70 @@ fn what_is_neither_rtp_nor_transport_stream_is_dropped() {
 }
 
 #[test]
+fn reordered_and_doubled_datagrams_arrive_once_and_in_order() {
+    with_links(|| {
+        let server = Server::start(&[]);
+        let mut source = Source::new("west", WEST, "239.4.0.7:5000", Framing::Rtp);
+        let stream = server.ask("/rtp/239.4.0.7:5000");
+        server.log().wait("239.4.0.7:5000: joined");
+        for _ in 0..8 {
+            source.send();
+        }
+        let mut body = Body::begin(stream);
+        let mut bytes = body.take(8 * 7 * ts::PACKET);
+        // Past a wrap of the sequence number; each sixteen come backwards, and some of them twice.
+        for _ in 0..40 {
+            let block: Vec<Vec<u8>> = (0..16).map(|_| source.make()).collect();
+            for (index, datagram) in block.iter().rev().enumerate() {
+                source.post(datagram);
+                if index % 3 == 0 {
+                    source.post(datagram);
+                }
+            }
+            source.post(&block[0]);
+            bytes.extend(body.take(block.len() * 7 * ts::PACKET));
+        }
+        assert_eq!(ts::assert_gapless(&bytes).0, 0);
+        drop(body);
+        let left = server.log().wait(": left; ");
+        assert!(left.contains(" 0 lost"), "{left}");
+    });
+}
+
+#[test]
+fn restarted_sender_is_followed_again() {
+    with_links(|| {
+        let server = Server::start(&[]);
+        let first = Source::new("west", WEST, "239.4.0.8:5000", Framing::Rtp).run(200);
+        let mut body = server.open("/rtp/239.4.0.8:5000");
+        body.take(3500 * ts::PACKET);
+        let end = first.stop();
+        // The same numbers once more, hundreds of sequence numbers back.
+        let second = 1 << 40;
+        let _second = Source::new("west", WEST, "239.4.0.8:5000", Framing::Rtp)
+            .starting_at(second)
+            .run(200);
+        let mut numbers = Vec::new();
+        while numbers.iter().filter(|number| **number >= second).count() < 700 {
+            numbers.extend(ts::numbers(&body.take(7 * ts::PACKET)));
+        }
+        let (old, new): (Vec<u64>, Vec<u64>) = numbers.iter().partition(|number| **number < second);
+        assert_eq!(
+            old.last().map_or(end, |last| last + 1),
+            end,
+            "the end of the old one is missing"
+        );
+        // Few of the new ones may be needed to believe in the restart.
+        assert!(
+            new[0] - second <= 32 * 7,
+            "{} packets were taken for late ones",
+            new[0] - second
+        );
+        assert!(new.windows(2).all(|pair| pair[1] == pair[0] + 1), "{new:?}");
+    });
+}
+
+#[test]
 fn any_source_group_of_ipv6_is_received() {
     with_links(|| {
         let server = Server::start(&["-m", "8", "-r", "west"]);

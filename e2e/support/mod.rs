@@ -6,6 +6,7 @@ pub(crate) mod namespace;
 pub(crate) mod proc;
 pub(crate) mod sender;
 pub(crate) mod server;
+pub(crate) mod sniffer;
 pub(crate) mod tool;
 pub(crate) mod ts;
 

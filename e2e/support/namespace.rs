@@ -5,7 +5,9 @@
 //! ends. Without privilege the test program runs itself again inside a user namespace, where it has it.
 //!
 //! `west` and `east` are links whose far ends nobody listens on; what is sent on one of them reaches the
-//! members on the same link as the kernel's own copy. Groups are routed to `west`.
+//! members on the same link as the kernel's own copy. Groups are routed to `west`. The links take the largest
+//! datagrams whole, because the queue between sender and members is the processor's, counts packets, and is
+//! shared with all tests that run at the same time.
 
 use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
@@ -27,10 +29,10 @@ link set west addrgenmode none
 link set east addrgenmode none
 link set west-far addrgenmode none
 link set east-far addrgenmode none
-link set west up
-link set east up
-link set west-far up
-link set east-far up
+link set west mtu 65535 up
+link set east mtu 65535 up
+link set west-far mtu 65535 up
+link set east-far mtu 65535 up
 addr add 10.1.0.1/24 dev west
 addr add 10.1.0.2/24 dev west
 addr add 10.2.0.1/24 dev east
@@ -58,6 +60,11 @@ pub(crate) fn with_loopback_only<F: FnOnce() + Send + 'static>(test: F) {
     }
 }
 
+/// Whether we are inside the user namespace made here, in which there is only one user.
+pub(crate) fn is_inside_user_namespace() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
 fn run<F: FnOnce() + Send + 'static>(batch: Option<&'static str>, test: F) {
     // The path of a closure names the test around it.
     let path = std::any::type_name::<F>();
@@ -77,7 +84,7 @@ fn run<F: FnOnce() + Send + 'static>(batch: Option<&'static str>, test: F) {
         });
     match thread.expect("a thread").join() {
         Ok(Ok(())) => {}
-        Ok(Err(error)) if std::env::var_os(INSIDE).is_some() => {
+        Ok(Err(error)) if is_inside_user_namespace() => {
             skip(&format!(
                 "no network namespace even in a user namespace: {error}"
             ));

@@ -11,6 +11,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::ts;
 
+/// Delay that a sender makes up for; beyond it, it sends less than it was asked to.
+const LATENESS_MAX: Duration = Duration::from_millis(50);
+
 /// How packets lie in datagrams.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
@@ -68,8 +71,8 @@ impl Source {
         self
     }
 
-    /// Sends the next datagram.
-    pub(crate) fn send(&mut self) {
+    /// Makes the next datagram.
+    pub(crate) fn make(&mut self) -> Vec<u8> {
         let rtp = match self.framing {
             Framing::Rtp => true,
             Framing::Raw => false,
@@ -87,9 +90,19 @@ impl Source {
             datagram.extend(ts::numbered(self.number));
             self.number += 1;
         }
+        datagram
+    }
+
+    pub(crate) fn post(&self, datagram: &[u8]) {
         self.socket
-            .send_to(&datagram, self.to)
+            .send_to(datagram, self.to)
             .expect("datagram sent");
+    }
+
+    /// Sends the next datagram.
+    pub(crate) fn send(&mut self) {
+        let datagram = self.make();
+        self.post(&datagram);
     }
 
     /// Sends datagrams at this pace from a thread of its own, until the value is dropped.
@@ -104,7 +117,9 @@ impl Source {
                 std::thread::sleep(due.saturating_sub(began.elapsed()));
                 self.send();
                 counter.store(self.number, Ordering::Relaxed);
-                due += Duration::from_secs(1) / datagrams_per_second;
+                // Who comes late does not make up for it with a burst.
+                due = began.elapsed().saturating_sub(LATENESS_MAX).max(due)
+                    + Duration::from_secs(1) / datagrams_per_second;
             }
         });
         Sender {

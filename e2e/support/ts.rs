@@ -85,12 +85,14 @@ pub(crate) fn assert_starts_a_decoder(bytes: &[u8]) {
     );
 }
 
-/// Cuts the stream where its last picture begins, which is not complete as a rule. The picture is what the third
-/// packet belongs to, see [`assert_starts_a_decoder`].
+/// Cuts the stream where its last picture begins, which is not complete as a rule. The picture is what the first
+/// packet with the random-access indicator belongs to.
 pub(crate) fn without_unfinished_frame(bytes: &[u8]) -> &[u8] {
-    let picture = pid(&bytes[2 * PACKET..]);
-    let last = bytes
-        .chunks_exact(PACKET)
-        .rposition(|packet| pid(packet) == picture && packet[1] & 0x40 != 0);
+    let packets = || bytes.chunks_exact(PACKET);
+    let random_access =
+        |packet: &[u8]| packet[3] & 0x20 != 0 && packet[4] > 0 && packet[5] & 0x40 != 0;
+    let picture = packets().find(|packet| random_access(packet)).map(pid);
+    let begins = |packet: &[u8]| Some(pid(packet)) == picture && packet[1] & 0x40 != 0;
+    let last = packets().rposition(begins);
     &bytes[..last.expect("a picture") * PACKET]
 }
