@@ -392,6 +392,12 @@ fn every_spelling_of_a_group_is_the_same_channel() {
             "/rtp/239.2.0.1:5000?unknown=1",
             "/rtp/239%2E2.0.1%3a5000",
             "/rtp/%32%33%39.2.0.1:5000?x=$y",
+            // The separators of udpxy.
+            "/udp/239.2.0.1%5000",
+            "/udp/239.2.0.1~5000",
+            "/udp/239.2.0.1+5000",
+            "/udp/239.2.0.1-5000/",
+            "/udp/239.2.0.1^5000",
         ] {
             println!("{path}");
             bodies.push(server.open(path));
