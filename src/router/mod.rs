@@ -661,6 +661,9 @@ impl Router {
                 _ => self.end_stream(id, &CloseReason::Stop),
             }
         }
+        // Nobody listens any more, and nobody will: lingering would only pin buffers and keep the group.
+        self.graveyard
+            .extend(self.channels.iter().map(|(id, _)| Entity::Channel(id)));
     }
 }
 

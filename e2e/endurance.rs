@@ -1,0 +1,120 @@
+//! What only shows after a while. Named to come first, because the others can run meanwhile.
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use crate::support::namespace::{WEST, with_links};
+use crate::support::sender::{Framing, Source};
+use crate::support::server::Server;
+use crate::support::{TempDir, ffmpeg, proc, ts, wait_for};
+
+const SECONDS: u32 = 120;
+const FRAMES: u32 = SECONDS * 25;
+
+#[test]
+fn every_frame_of_two_minutes_arrives_over_rtp_and_udp() {
+    if !ffmpeg::available() {
+        return;
+    }
+    with_links(|| {
+        let server = Server::start(&["-m", "4", "--no-data-timeout", "20"]);
+        let directory = TempDir::new();
+        let runs = [
+            (
+                "/rtp/239.1.1.1:5000",
+                "rtp://239.1.1.1:5000?pkt_size=1328",
+                [239, 1, 1, 1],
+            ),
+            (
+                "/udp/239.1.1.2:5000",
+                "udp://239.1.1.2:5000?pkt_size=1316",
+                [239, 1, 1, 2],
+            ),
+        ]
+        .map(|(path, url, group)| {
+            let file = directory.path().join(&url[..3]);
+            let limit = Duration::from_secs(200);
+            let curl = ffmpeg::record(&server.url(path), &file, limit);
+            wait_for(Duration::from_secs(10), "the join", || {
+                (proc::igmp_users(server.pid(), "west", group) == 1).then_some(())
+            });
+            (ffmpeg::send(url, SECONDS), curl, file)
+        });
+        let files = runs.map(|(mut sender, mut curl, file)| {
+            sender.succeed(Duration::from_secs(180));
+            assert!(sender.stderr.all().is_empty(), "{:?}", sender.stderr.all());
+            // The server ends the stream when nothing more comes.
+            curl.succeed(Duration::from_secs(40));
+            file
+        });
+        for left in server
+            .log()
+            .wait_count(Duration::from_secs(10), 2, ": left; ")
+        {
+            assert!(left.contains(" 0 lost, 0 reordered, 0 overrun"), "{left}");
+        }
+        for file in files {
+            let path = file.to_str().expect("UTF-8");
+            // When it is told to end, ffmpeg does not send what would only fill a part of an RTP packet.
+            let bytes = std::fs::read(&file).expect("recorded");
+            std::fs::write(&file, ts::without_unfinished_frame(&bytes)).expect("written");
+            ffmpeg::assert_decodes(path);
+            assert_eq!(ffmpeg::frames(&file), FRAMES - 1, "{path}");
+        }
+        server.stop_empty();
+    });
+}
+
+#[test]
+fn client_that_does_not_read_for_forty_seconds_is_not_cut_off() {
+    with_links(|| {
+        let server = Server::start(&["--flush-interval", "5"]);
+        let sender = Source::new("west", WEST, "239.1.1.3:5000", Framing::Rtp).run(800);
+        let mut body = server.open("/rtp/239.1.1.3:5000");
+        let before = body.take(10 * ts::PACKET);
+        // Longer than the server waits before it asks whether the client is still there, twice the
+        // reference's limit, and enough for all buffers to fill.
+        let until = Instant::now() + Duration::from_secs(40);
+        wait_for(Duration::from_secs(60), "the stall", || {
+            (Instant::now() >= until).then_some(())
+        });
+        let resumed_at = sender.next();
+        // What was stored, then the live stream again: the skipped part is one hole between whole packets.
+        let mut bytes = before;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut last = 0;
+        while last < resumed_at + 1000 {
+            assert!(
+                Instant::now() < deadline,
+                "the live stream did not come back"
+            );
+            let mut packet = [0; ts::PACKET];
+            body.stream
+                .read_exact(&mut packet)
+                .expect("the connection lives");
+            last = ts::numbers(&packet)[0];
+            bytes.extend(packet);
+        }
+        let numbers = ts::numbers(&bytes);
+        assert!(
+            numbers.windows(2).all(|pair| pair[0] < pair[1]),
+            "out of order"
+        );
+        let skipped = numbers.last().expect("some") + 1 - numbers[0] - numbers.len() as u64;
+        assert!(
+            skipped > 0,
+            "the buffers never filled, so nothing was shown"
+        );
+        drop(body);
+        let closed = server.log().wait(" packets dropped");
+        let dropped: u64 = closed
+            .split("; ")
+            .last()
+            .and_then(|tail| tail.split(", ").nth(1)?.split(' ').next()?.parse().ok())
+            .expect("a count");
+        // Counted in datagrams of seven TS packets. Whatever waited when we left was not dropped.
+        assert_eq!(dropped * 7, skipped, "{closed}");
+        drop(sender);
+        server.stop_empty();
+    });
+}

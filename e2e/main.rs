@@ -1,0 +1,17 @@
+//! Process tests: the real binary, real sockets, and peers that share no code with it.
+//!
+//! Traffic stays on loopback or in a network namespace that the test makes for itself. One program for all of
+//! them, so that short tests run beside the long ones of [`endurance`], which come first.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the tests watch the program from outside and have a clock of their own"
+)]
+
+mod endurance;
+mod http;
+mod membership;
+mod process;
+mod sharing;
+mod stream;
+mod support;
