@@ -715,6 +715,15 @@ impl Net for SimNet {
         })
     }
 
+    fn set_receive_buffer(&mut self, socket: SocketId, bytes: usize) -> io::Result<usize> {
+        let mut world = self.0.borrow_mut();
+        // The system's limit, as `join` knows it; the kernel accounts for twice the request.
+        let granted = world.receive_buffer_bytes.min(2 * bytes);
+        let group = world.group(socket);
+        group.charge_max = group.charge_max.max(granted);
+        Ok(granted)
+    }
+
     fn rejoin(&mut self, socket: SocketId, address: &GroupAddress) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
         assert_eq!(world.group(socket).address, address.group);
