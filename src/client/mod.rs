@@ -66,6 +66,8 @@ pub enum Ended {
 pub struct Request {
     /// The method.
     pub method: Method,
+    /// The method as it was sent.
+    pub method_name: String,
     /// The request target as it was sent.
     pub target: String,
 }
@@ -461,6 +463,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Request>, HeadError> {
     };
     Ok(Some(Request {
         method: head.method,
+        method_name: head.method_name.to_owned(),
         target: head.target.to_owned(),
     }))
 }

@@ -69,6 +69,7 @@ mod tests {
     fn status(method: Method, target: &str) -> Option<u16> {
         let request = Request {
             method,
+            method_name: String::new(),
             target: target.to_owned(),
         };
         match route(&request, &Config::default()) {
@@ -102,6 +103,7 @@ mod tests {
         };
         let request = Request {
             method: Method::Head,
+            method_name: String::new(),
             target: "/udp/239.0.0.1:5000".into(),
         };
         let Target::Answer(answer) = route(&request, &config) else {

@@ -241,6 +241,10 @@ impl Net for MioNet {
 
     fn join(&mut self, address: &GroupAddress, receive_buffer_bytes: usize) -> io::Result<Joined> {
         let membership = membership(address)?;
+        if !membership.group.is_multicast() {
+            let error = "the address is not a multicast group";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+        }
         let socket = OsSocket::new(
             Domain::for_address(address.group),
             Type::DGRAM,

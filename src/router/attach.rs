@@ -32,7 +32,7 @@ impl Router {
             "New client {} requested URL: {} (method: {})",
             sink.client.peer,
             url::redact(&request.target),
-            request.method
+            request.method_name
         );
         match route::route(request, &self.shared.config) {
             Target::Answer(answer) => sink.client.answer(&answer, &mut self.shared),

@@ -39,14 +39,14 @@ pub enum Method {
     Other,
 }
 
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Method::Get => "GET",
-            Method::Head => "HEAD",
-            Method::Options => "OPTIONS",
-            Method::Other => "another",
-        })
+impl Method {
+    fn named(name: &str) -> Self {
+        match name {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            "OPTIONS" => Method::Options,
+            _ => Method::Other,
+        }
     }
 }
 
@@ -55,6 +55,8 @@ impl fmt::Display for Method {
 pub struct Head<'a> {
     /// The method.
     pub method: Method,
+    /// The method as it was sent: a token of visible ASCII.
+    pub method_name: &'a str,
     /// Request target as it was sent: not empty, at most [`TARGET_BYTES_MAX`] bytes, without white space
     /// and control characters. In which form it is (origin, absolute, `*`) is for the caller to see.
     pub target: &'a str,
@@ -187,7 +189,7 @@ pub fn decode(input: &[u8]) -> Result<Option<(Head<'_>, usize)>, HeadError> {
         check_unfinished_line(request)?;
         return incomplete;
     };
-    let (method, target, minor_version) = decode_request_line(line)?;
+    let (method_name, target, minor_version) = decode_request_line(line)?;
     let Some(block_bytes) = header_block_bytes(rest) else {
         return incomplete;
     };
@@ -195,7 +197,8 @@ pub fn decode(input: &[u8]) -> Result<Option<(Head<'_>, usize)>, HeadError> {
     let headers = decode_headers(block)?;
     check_host(&headers, minor_version)?;
     let head = Head {
-        method,
+        method: Method::named(method_name),
+        method_name,
         target,
         minor_version,
         headers,
@@ -269,15 +272,16 @@ fn split_at_space(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-fn decode_request_line(line: &[u8]) -> Result<(Method, &str, u8), HeadError> {
+/// The method, the target and the minor version.
+fn decode_request_line(line: &[u8]) -> Result<(&str, &str, u8), HeadError> {
     let RequestLine {
         method,
         target,
         version,
     } = split_request_line(line)?;
-    if method.is_empty() || !method.iter().copied().all(is_token_byte) {
-        return Err(HeadError::Malformed("method is not a token"));
-    }
+    let is_token = !method.is_empty() && method.iter().copied().all(is_token_byte);
+    let method = str::from_utf8(method).ok().filter(|_| is_token);
+    let method = method.ok_or(HeadError::Malformed("method is not a token"))?;
     let target = str::from_utf8(target).map_err(|_| HeadError::Malformed("target is not UTF-8"))?;
     if target.is_empty() || target.contains(|c: char| c.is_control() || c.is_whitespace()) {
         return Err(HeadError::Malformed(
@@ -303,12 +307,6 @@ fn decode_request_line(line: &[u8]) -> Result<(Method, &str, u8), HeadError> {
         }
         Some(_) => return Err(HeadError::Malformed("no HTTP version behind the target")),
         None => return Err(HeadError::Malformed("request line has no HTTP version")),
-    };
-    let method = match method {
-        b"GET" => Method::Get,
-        b"HEAD" => Method::Head,
-        b"OPTIONS" => Method::Options,
-        _ => Method::Other,
     };
     Ok((method, target, minor_version))
 }
