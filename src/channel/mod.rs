@@ -7,7 +7,7 @@
 //! wake-up, one run and one write per subscriber and tick, however many packets that is.
 //!
 //! ```text
-//! Watched ── edge: read ──▶ Ticking ── some ticks bring nothing, or one while somebody waits ──▶ Watched
+//! Watched ── edge: media ──▶ Ticking ── some ticks bring nothing, or one no media while somebody waits ──▶ Watched
 //! ```
 
 pub mod pace;
@@ -208,7 +208,9 @@ impl Channel {
                 .receive(self.socket.id, shared, runs)
                 .map_err(ChannelError::Receive)?;
             self.pace.note(received.bytes, now);
-            self.schedule(received, audience, shared)
+            // Who waits for its first media is served by an edge, not by the clock.
+            let unserved = audience.waiting && runs.is_empty() && received.drained;
+            self.schedule(received, audience.subscribers, unserved, shared)
                 .map_err(ChannelError::Receive)?;
         }
         self.receiver.expire(shared, runs);
@@ -228,14 +230,15 @@ impl Channel {
     fn schedule(
         &mut self,
         received: Received,
-        audience: Audience,
+        subscribers: usize,
+        unserved: bool,
         shared: &mut Shared,
     ) -> io::Result<()> {
         let now = shared.now;
-        let interval = self.pace.interval(audience.subscribers);
+        let interval = self.pace.interval(subscribers);
         let any = received.datagrams > 0;
         self.mode = match self.mode {
-            Mode::Watched if interval.is_zero() || !any => {
+            Mode::Watched if interval.is_zero() || !any || unserved => {
                 self.socket.readable &= !received.drained;
                 Mode::Watched
             }
@@ -251,9 +254,7 @@ impl Channel {
                     quiet: 0,
                 }
             }
-            Mode::Ticking { quiet, .. }
-                if !any && (audience.waiting || quiet + 1 >= QUIET_TICKS) =>
-            {
+            Mode::Ticking { quiet, .. } if unserved || (!any && quiet + 1 >= QUIET_TICKS) => {
                 shared.net.watch(self.socket.id)?;
                 Mode::Watched
             }
