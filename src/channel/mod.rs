@@ -209,7 +209,7 @@ impl Channel {
                 .map_err(ChannelError::Receive)?;
             self.pace.note(received.bytes, now);
             self.grow_receive_buffer(shared);
-            let starving = audience.waiting && runs.is_empty();
+            let starving = audience.waiting && runs.is_empty() && received.drained;
             self.schedule(received, starving, audience, shared)
                 .map_err(ChannelError::Receive)?;
         }

@@ -131,7 +131,7 @@ impl Receiver {
         };
         let mut result = Ok(());
         for _ in 0..CHANNEL_BUFFERS_PER_TURN {
-            result = match shared.pool.take(self.buffer_bytes(&shared.pool)) {
+            result = match self.take_buffer(&shared.pool) {
                 Some(buffer) => self.fill(buffer, socket, &mut batch, shared, runs, &mut received),
                 None => self.overrun(socket, &mut batch, shared, &mut received),
             };
@@ -144,6 +144,16 @@ impl Receiver {
         // double the first, since sizes are powers of two.
         self.expected_bytes = (3 * self.expected_bytes + received.bytes) / 4;
         result.map(|()| received)
+    }
+
+    /// A buffer for the rest of the turn; a smaller one where the pool has no such room left.
+    fn take_buffer(&self, pool: &Pool) -> Option<PacketMut> {
+        let least = self.layout.body.max(BUFFER_BYTES_MIN);
+        let mut bytes = self.buffer_bytes(pool);
+        while bytes > least && !pool.has_room(bytes) {
+            bytes = (bytes / 2).max(least);
+        }
+        pool.take(bytes)
     }
 
     /// Delivers what has been held back for too long.
@@ -583,6 +593,27 @@ mod tests {
         let held = bench.shared.pool.take_patient(32 << 10);
         bench.send(&rtp(9, &ts(9, 7)));
         assert_eq!(receive(&mut receiver, &mut bench), (ts(9, 7), 1));
+        drop(held);
+    }
+
+    /// TCP upstreams leave the last part of the pool to live channels, and that may be less than one turn.
+    #[test]
+    fn a_small_buffer_is_used_where_no_large_one_is_left() {
+        let mut bench = Bench::new(64);
+        let mut receiver = running(&mut bench);
+        let patient = |bench: &Bench| bench.shared.pool.take_patient(2048);
+        let mut held: Vec<_> = std::iter::from_fn(|| patient(&bench)).collect();
+        held.extend(bench.shared.pool.take(2048));
+        let wanted = receiver.buffer_bytes(&bench.shared.pool);
+        assert!(
+            !bench.shared.pool.has_room(wanted),
+            "{wanted} bytes are left"
+        );
+        for sequence in 8..11 {
+            bench.send(&rtp(sequence, &ts(sequence as u8, 7)));
+        }
+        let expected: Vec<u8> = (8..11).flat_map(|number| ts(number, 7)).collect();
+        assert_eq!(receive(&mut receiver, &mut bench), (expected, 3));
         drop(held);
     }
 }

@@ -266,7 +266,11 @@ impl Viewer {
                 assert_eq!(index, 0, "the stream begins inside a datagram");
                 self.first = Some(sequence);
             }
-            Some((before, its_index, its_packets)) if its_index + 1 == its_packets => {
+            // Tables that begin a stream stand alone when the media behind them was taken back.
+            Some((before, its_index, its_packets))
+                if its_index + 1 == its_packets
+                    || (its_index == 1 && index == 0 && self.first == Some(before)) =>
+            {
                 assert_eq!(index, 0, "datagram {sequence} begins with packet {index}");
                 assert!(
                     sequence > before,
@@ -293,11 +297,10 @@ impl Viewer {
 
     /// Whether the stream stands between two datagrams, with its head whole.
     pub(super) fn is_whole(&self) -> bool {
-        self.status.is_some()
-            && self.partial.is_empty()
-            && self
-                .last
-                .is_none_or(|(_, index, packets)| index + 1 == packets)
+        // Tables alone are whole packets too.
+        let begun = |sequence, index| self.first == Some(sequence) && index == 1;
+        let between = |(sequence, index, packets)| index + 1 == packets || begun(sequence, index);
+        self.status.is_some() && self.partial.is_empty() && self.last.is_none_or(between)
     }
 
     /// Whether anything was written at all.

@@ -327,7 +327,11 @@ fn draw_behaviour(client: &mut Client, marathon: bool, rng: &mut Rng) {
                 rng.millis(500, 6000)
             };
             Pace::Stops {
-                after: rng.millis(100, 3000),
+                after: if rng.one_in(4) {
+                    Duration::ZERO
+                } else {
+                    rng.millis(100, 3000)
+                },
                 time,
             }
         }
@@ -335,6 +339,15 @@ fn draw_behaviour(client: &mut Client, marathon: bool, rng: &mut Rng) {
     };
     if client.is_fast() && rng.one_in(2) {
         client.to_peer_max = 4 << 20;
+    }
+    if rng.one_in(10) {
+        // Not even a head fits, for a while.
+        client.to_peer_max = rng.count(1, 200);
+        let time = rng.millis(1000, 8000);
+        client.pace = Pace::Stops {
+            after: Duration::ZERO,
+            time,
+        };
     }
     client.half_closes = rng.one_in(6);
     client.closes = !rng.one_in(6);
@@ -496,7 +509,7 @@ fn observe(
         pool.held_bytes() + pool.spare_bytes() <= bound,
         "more memory than -b"
     );
-    check_books(router, memory);
+    check_books(router, world, memory);
     observe_pauses(router, world, memory);
     check_linger(router, world, scenario, stopped, memory);
     ambush(router, world);
@@ -541,7 +554,7 @@ fn ambush(router: &Router, world: &mut World) {
 }
 
 /// Everything a channel has handed on is with each client, or counted as skipped: at every tick, to the byte.
-fn check_books(router: &Router, memory: &mut Memory) {
+fn check_books(router: &Router, world: &mut World, memory: &mut Memory) {
     let books = &mut memory.books;
     books.retain(|id, _| router.clients().get(*id).is_some());
     for (id, slot) in router.clients().iter() {
@@ -552,6 +565,7 @@ fn check_books(router: &Router, memory: &mut Memory) {
         else {
             continue;
         };
+        world.fed_until.insert(slot.client.peer.port(), world.now);
         let head = source.head.as_ref().map_or(0, crate::pool::Packet::len) as u64;
         let given =
             slot.client.sent_bytes() + slot.client.queued_bytes() as u64 + flow.dropped.bytes;
@@ -734,6 +748,11 @@ fn judge(router: &Router, world: &mut World, scenario: &Scenario, stopped: Optio
                 judge_body(viewer, source.expect("a server"), stays, closed)
             }
             Expected::Channel(channel) => {
+                // What it was fed by may have ended long before it had read everything.
+                let at = world
+                    .fed_until
+                    .get(&(peer as u16))
+                    .map_or(at, |fed| at.min(*fed));
                 let clean = world.clean[channel] && router.shared().stats.packets_overrun == 0;
                 let sent = &world.sent[channel];
                 if stays && viewer.status == Some(200) {
@@ -764,6 +783,13 @@ fn judge(router: &Router, world: &mut World, scenario: &Scenario, stopped: Optio
                 if scenario.roomy && keeps_up && connection.writable_since.is_some() {
                     assert_eq!(flow.dropped.packets, 0, "client {peer} reads fast");
                 }
+                // In the smallest pools the heads of stalled clients alone can take what live media needs.
+                let small = scenario.config.pool_buffers_max < 256;
+                let at = if small {
+                    client.begin + Duration::from_secs(1)
+                } else {
+                    at
+                };
                 judge_return(viewer, client, sent, at, peer)
             }
         };
@@ -780,7 +806,7 @@ fn judge(router: &Router, world: &mut World, scenario: &Scenario, stopped: Optio
     }
 }
 
-/// Who reads again after a while is given media again.
+/// Who reads is given media: after a stop, and to the end.
 fn judge_return(
     viewer: &Viewer,
     client: &Client,
@@ -788,31 +814,38 @@ fn judge_return(
     ended: Instant,
     peer: usize,
 ) -> &'static str {
-    let (Some(resumed), Some((last, ..))) = (client.resumed_at, viewer.last) else {
-        return match viewer.status {
-            Some(200) => "stream",
-            Some(503) => "503",
-            Some(404) => "404",
-            None => "no answer",
-            Some(other) => panic!("client {peer} got {other}: {client:?}"),
-        };
+    let status = match viewer.status {
+        Some(200) => "stream",
+        Some(503) => return "503",
+        Some(404) => return "404",
+        None => return "no answer",
+        Some(other) => panic!("client {peer} got {other}"),
     };
-    let (from, to) = (
-        resumed + Duration::from_millis(500),
-        ended - Duration::from_secs(1),
-    );
-    let later = sent
+    let from = match (client.pace, client.resumed_at, viewer.first_media_at) {
+        (Pace::Stops { .. }, Some(resumed), _) => resumed,
+        (Pace::Fast, _, Some(begun)) => begun,
+        _ => return status,
+    };
+    let last = viewer
+        .last
+        .and_then(|(last, ..)| sent[last as usize].arrived);
+    let last = last.map_or(from, |last| last.max(from));
+    let to = ended - Duration::from_secs(1);
+    let missed = sent
         .iter()
-        .filter(|sent| sent.arrived.is_some_and(|at| at > from && at < to));
-    if later.count() > 40 {
-        let last_at = sent[last as usize].arrived.expect("it was received");
+        .filter(|sent| sent.arrived.is_some_and(|at| at > last && at < to));
+    let missed: Vec<_> = missed.filter_map(|sent| sent.arrived).collect();
+    if let ([first, .., last], 40..) = (&missed[..], missed.len()) {
         assert!(
-            last_at > resumed,
-            "client {peer} got nothing after it had read again"
+            *last - *first < Duration::from_secs(1),
+            "client {peer} reads and was not given the last {} datagrams",
+            missed.len()
         );
-        return "client returns";
     }
-    "stream"
+    match client.resumed_at {
+        Some(resumed) if last > resumed => "client returns",
+        _ => status,
+    }
 }
 
 fn judge_page(viewer: &Viewer, client: &Client, stays: bool) -> &'static str {
@@ -893,7 +926,7 @@ fn judge_groups(world: &World, scenario: &Scenario) {
 // ---- Tests --------------------------------------------------------------------------------------------------
 
 /// Seeds of one test, unless `FLOWGATE_SEEDS` says otherwise.
-const SEEDS: u64 = 130;
+const SEEDS: u64 = 200;
 
 /// Runs one range of seeds; a failing seed is named, and `FLOWGATE_SEED` replays it.
 fn run_seeds(lane: u64) {

@@ -155,6 +155,8 @@ pub(super) struct World {
     pub(super) peers: Vec<Option<Peer>>,
     /// By peer.
     pub(super) connections: Vec<Option<Connection>>,
+    /// When a channel last had the client with this number among its subscribers.
+    pub(super) fed_until: HashMap<u16, Instant>,
     /// Clients that have yet to be sent somewhere.
     pub(super) ambush: Vec<usize>,
     /// The pool had no buffer for a datagram, which leaves a hole.
@@ -204,6 +206,7 @@ impl World {
             connections: Vec::new(),
             sent: Vec::new(),
             clean: Vec::new(),
+            fed_until: HashMap::new(),
             ambush: Vec::new(),
             overrun: false,
             promise: Duration::ZERO,

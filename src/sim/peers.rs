@@ -167,6 +167,8 @@ impl Client {
             let stopped = (stop..again).contains(&now);
             if self.stopped && !stopped {
                 self.resumed_at = Some(now);
+                let connection = world.connection(index);
+                connection.to_peer_max = connection.to_peer_max.max(4 << 10);
             }
             self.stopped = stopped;
             next = earlier(next, [stop, again].into_iter().find(|at| *at > now));
