@@ -69,6 +69,7 @@ fn run(
     let config = Rc::new(config);
     let mut router = Router::new(Box::new(net), Rc::clone(&config));
     let bound = listen(&mut router, &config)?;
+    router.settle();
     log::info!("Server initialization complete, ready to accept connections");
     logger::serving();
     ready(&bound)?;

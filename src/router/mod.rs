@@ -121,13 +121,17 @@ impl Router {
         Ok(bound)
     }
 
+    /// Start-up is over: what only it needed is given back.
+    pub fn settle(&mut self) {
+        self.shared.release_memory();
+    }
+
     /// Runs until a signal asks to stop and the clients have been given their time.
     ///
     /// # Errors
     ///
     /// Only when the system lets nobody wait for events any more.
     pub fn run(&mut self) -> io::Result<()> {
-        self.shared.release_memory();
         while !self.is_stopped() {
             self.tick()?;
         }
