@@ -92,6 +92,7 @@ fn zapping_two_hundred_times_leaks_nothing() {
             .iter()
             .map(|group| Source::new("west", WEST, group, Framing::Rtp).run(100))
             .collect();
+        proc::wait_for_rest(server.pid(), Duration::from_millis(300));
         let idle = proc::descriptors(server.pid());
         for turn in 0..200 {
             let mut body = wait_for(SOON, "a free place", || {
@@ -128,6 +129,7 @@ fn clients_that_vanish_in_every_phase_leak_nothing() {
             "1",
         ]);
         let _sender = Source::new("west", WEST, "239.3.0.5:5000", Framing::Rtp).run(200);
+        proc::wait_for_rest(server.pid(), Duration::from_millis(300));
         let idle = proc::descriptors(server.pid());
         for round in 0..40 {
             use std::io::Write as _;

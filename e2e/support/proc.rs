@@ -1,6 +1,9 @@
 //! What the kernel says about a process.
 
 use std::fs;
+use std::time::{Duration, Instant};
+
+use super::{SOON, wait_for};
 
 /// Open descriptors.
 pub(crate) fn descriptors(pid: u32) -> usize {
@@ -82,8 +85,20 @@ pub(crate) fn ignored_signals(pid: u32) -> u64 {
     u64::from_str_radix(mask.expect("a mask").trim(), 16).expect("hexadecimal")
 }
 
-/// Clock ticks of processor time used so far (`utime` and `stime`), and voluntary context switches.
-pub(crate) fn context_switches(pid: u32) -> u64 {
+/// Waits until the process has not been woken up for so long.
+pub(crate) fn wait_for_rest(pid: u32, rest: Duration) {
+    let mut seen = (context_switches(pid), Instant::now());
+    wait_for(SOON + 2 * rest, "the process to come to rest", || {
+        let switches = context_switches(pid);
+        if switches != seen.0 {
+            seen = (switches, Instant::now());
+        }
+        (seen.1.elapsed() >= rest).then_some(())
+    });
+}
+
+/// How often threads of the process have been put to sleep or interrupted.
+fn context_switches(pid: u32) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a process of ours");
     let mut sum = 0;
     for task in tasks {
