@@ -524,31 +524,34 @@ print('good')
 
 #[test]
 fn many_kinds_of_broken_input_leave_the_server_whole() {
-    let mut server = Server::start(&[]);
-    // A reproducible mess: every answer must be a whole one, and the server must live.
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    let good = b"GET /rtp/239.2.0.1:5000?fcc= HTTP/1.1\r\nHost: a\r\nX-Y: z\r\n\r\n";
-    for _ in 0..300 {
-        let mut request = good.to_vec();
-        for _ in 0..1 + random() % 3 {
-            let at = random() as usize % request.len();
-            request[at] = random() as u8;
+    // Some of the mess may still name a group or a host.
+    with_links(|| {
+        let mut server = Server::start(&["--no-data-timeout", "0.1"]);
+        // A reproducible mess: every answer must be a whole one, and the server must live.
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let good = b"GET /rtp/239.2.0.1:5000?fcc= HTTP/1.1\r\nHost: a\r\nX-Y: z\r\n\r\n";
+        for _ in 0..300 {
+            let mut request = good.to_vec();
+            for _ in 0..1 + random() % 3 {
+                let at = random() as usize % request.len();
+                request[at] = random() as u8;
+            }
+            let mut stream = server.connect();
+            stream.write_all(&request).expect("sent");
+            stream.shutdown(Shutdown::Write).expect("open");
+            let response = http::parse(read_to_end(&mut stream));
+            assert!(
+                (400..600).contains(&response.status) || response.status == 204,
+                "{response:?}"
+            );
         }
-        let mut stream = server.connect();
-        stream.write_all(&request).expect("sent");
-        stream.shutdown(Shutdown::Write).expect("open");
-        let response = http::parse(read_to_end(&mut stream));
-        assert!(
-            (400..600).contains(&response.status) || response.status == 204,
-            "{response:?}"
-        );
-    }
-    assert!(server.is_running());
-    server.stop_empty();
+        assert!(server.is_running());
+        server.stop_empty();
+    });
 }
