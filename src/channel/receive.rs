@@ -617,4 +617,31 @@ mod tests {
         assert_eq!(receive(&mut receiver, &mut bench), (expected, 3));
         drop(held);
     }
+
+    #[test]
+    fn sorted_packets_follow_the_run_of_the_same_buffer() {
+        let mut bench = Bench::new(16_384);
+        let mut receiver = running(&mut bench);
+        let mut first = 8;
+        // Large turns make large buffers, with room for a second batch behind a full one.
+        for _ in 0..2 {
+            (first..first + 300)
+                .for_each(|sequence| bench.send(&rtp(sequence, &ts(sequence as u8, 7))));
+            let mut received = 0;
+            while received < 300 {
+                received += receive(&mut receiver, &mut bench).1;
+                bench.pass(std::time::Duration::ZERO);
+            }
+            first += 300;
+        }
+        let numbers = || (first..first + 64).chain([first + 65, first + 64]);
+        numbers().for_each(|sequence| bench.send(&rtp(sequence, &ts(sequence as u8, 7))));
+        let expected: Vec<u8> = (first..first + 66)
+            .flat_map(|number| ts(number as u8, 7))
+            .collect();
+        assert!(
+            receive(&mut receiver, &mut bench) == (expected, 66),
+            "out of order"
+        );
+    }
 }

@@ -157,8 +157,15 @@ fn group(channel: usize) -> SocketAddr {
 fn draw(seed: u64, world: &mut World) -> Scenario {
     let mut rng = Rng::new(seed);
     let marathon = rng.one_in(10);
-    let channels = rng.count(1, if marathon { 2 } else { 6 });
+    // Many clients of one channel share its pages.
+    let crowd = rng.one_in(5);
+    let channels = match (crowd, marathon) {
+        (true, _) => 1,
+        (_, true) => rng.count(1, 2),
+        _ => rng.count(1, 6),
+    };
     let clients = match rng.range(0, 3) {
+        _ if crowd => rng.count(25, 40),
         0 => rng.count(1, 4),
         1 => rng.count(5, 16),
         _ => rng.count(1, 40),
@@ -243,7 +250,7 @@ fn draw_sender(channel: usize, marathon: bool, rng: &mut Rng, world: &mut World)
             1 => rng.millis(20, 300),
             _ => rng.micros(500, 20_000),
         },
-        burst: rng.pick(&[1, 1, 4, 30]),
+        burst: rng.pick(&[1, 1, 4, 30, 300]),
         loss_percent: loss,
         duplicate_percent: if bare { 0 } else { unless_clean(rng, 10) },
         reorder_percent: if bare { 0 } else { unless_clean(rng, 20) },
@@ -1073,13 +1080,17 @@ impl Bench {
 
     /// A datagram arrives.
     pub(crate) fn send(&self, datagram: &[u8]) {
-        let place = self.world.borrow_mut().deliver(group(0), datagram);
+        let mut world = self.world.borrow_mut();
+        world.polls += 1;
+        let place = world.deliver(group(0), datagram);
         assert!(place.is_some(), "there is room in the socket");
     }
 
     /// Time passes.
     pub(crate) fn pass(&mut self, time: Duration) {
-        self.world.borrow_mut().now += time;
+        let mut world = self.world.borrow_mut();
+        world.now += time;
+        world.polls += 1;
         self.shared.now += time;
     }
 }

@@ -26,6 +26,9 @@ const DATAGRAM_CHARGE_BYTES: usize = 512;
 /// Polls in a row that neither wait nor get anything done; more is a loop that spins.
 const IDLE_POLLS_MAX: u32 = 64;
 
+/// A channel that brings nothing is read by the clock only a few times more.
+const IN_VAIN_MAX: u32 = 2 * crate::limits::QUIET_TICKS;
+
 /// How unkind the network is.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Faults {
@@ -120,8 +123,10 @@ struct Group {
     watched: bool,
     edge_due: bool,
     arrived: u64,
-    /// Bytes that the router has read.
-    read_datagrams: u64,
+    /// The poll in which a batch that was not full was last received.
+    emptied_in: Option<u64>,
+    /// Calls in a row, in different polls, that brought nothing.
+    in_vain: u32,
 }
 
 #[derive(Debug)]
@@ -702,7 +707,8 @@ impl Net for SimNet {
             watched: false,
             edge_due: false,
             arrived: 0,
-            read_datagrams: 0,
+            emptied_in: None,
+            in_vain: 0,
         }));
         let now = world.now;
         let log = world.groups.entry(address.group).or_default();
@@ -756,7 +762,13 @@ impl Net for SimNet {
         layout: Layout,
     ) -> io::Result<Io<usize>> {
         let mut world = self.0.borrow_mut();
+        let polls = world.polls;
         let group = world.group(socket);
+        assert_ne!(
+            group.emptied_in,
+            Some(polls),
+            "asked again after a batch that was not full"
+        );
         let wanted = (run.len() / layout.body).min(crate::sys::udp::BATCH_MAX);
         let Group { queue, charge, .. } = group;
         let count = batch.fill(run, layout, || {
@@ -764,7 +776,14 @@ impl Net for SimNet {
             *charge -= datagram.len() + DATAGRAM_CHARGE_BYTES;
             Some(datagram)
         });
-        group.read_datagrams += count as u64;
+        if count < wanted {
+            group.emptied_in = Some(polls);
+        }
+        group.in_vain = if count > 0 { 0 } else { group.in_vain + 1 };
+        assert!(
+            group.in_vain <= IN_VAIN_MAX,
+            "a silent channel is polled by the clock"
+        );
         // A batch that is not full has emptied the socket: the next datagram makes an edge.
         group.edge_due |= count < wanted;
         if count == 0 {
