@@ -6,6 +6,7 @@
 //! pins the whole buffer. The pool never holds more than it was given: `-b` × 1536 bytes.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -47,7 +48,6 @@ struct Spare {
     bytes: usize,
 }
 
-#[derive(Debug)]
 struct Buffer {
     storage: Storage,
     /// Bytes this buffer counts for in the pool.
@@ -60,6 +60,15 @@ enum Storage {
     Memory(Box<[u8]>),
     /// Pages that sockets can refer to; see [`Pool::share_pages`].
     File(Segment),
+}
+
+// Not derived: the accounts know the spare buffers, and each of those the accounts.
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer")
+            .field("charge", &self.charge)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Pool {

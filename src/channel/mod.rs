@@ -18,7 +18,9 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::limits::{QUIET_TICKS, SHARED_PAGES_BYTES_MIN, SHARED_PAGES_SUBSCRIBERS, TICK_SLACK};
+use crate::limits::{
+    QUEUE_POOL_SHARE, QUIET_TICKS, SHARED_PAGES_BYTES_MIN, SHARED_PAGES_SUBSCRIBERS, TICK_SLACK,
+};
 use crate::net::{GroupAddress, SocketId, Watched};
 use crate::pool::Run;
 use crate::shared::Shared;
@@ -93,7 +95,10 @@ impl Channel {
         }
         shared.stats.joins += 1;
         let config = &shared.config;
-        let replay = (config.fast_start_bytes > 0).then(|| Replay::new(config.fast_start_bytes));
+        // A newcomer's queue must be able to take a whole ring.
+        let fast_start_bytes_max = shared.pool.bytes_max() / QUEUE_POOL_SHARE;
+        let replay = (config.fast_start_bytes > 0)
+            .then(|| Replay::new(config.fast_start_bytes.min(fast_start_bytes_max)));
         Ok(Self {
             address,
             socket: Watched::new(joined.socket),

@@ -626,7 +626,11 @@ mod tests {
         for _ in 0..2 {
             (first..first + 300)
                 .for_each(|sequence| bench.send(&rtp(sequence, &ts(sequence as u8, 7))));
-            assert_eq!(receive(&mut receiver, &mut bench).1, 300);
+            let mut received = 0;
+            while received < 300 {
+                received += receive(&mut receiver, &mut bench).1;
+                bench.pass(std::time::Duration::ZERO);
+            }
             first += 300;
         }
         let numbers = || (first..first + 64).chain([first + 65, first + 64]);

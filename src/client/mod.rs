@@ -451,6 +451,11 @@ impl Client {
         self.ended().is_some()
     }
 
+    /// Whether everything was sent: what is left is to let the client close.
+    pub fn is_lingering(&self) -> bool {
+        matches!(self.state, State::Lingering { .. })
+    }
+
     /// Whether the request is still awaited.
     pub fn is_reading(&self) -> bool {
         matches!(self.state, State::Reading { .. })

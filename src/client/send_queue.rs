@@ -162,6 +162,15 @@ impl SendQueue {
         }
     }
 
+    /// Whether [`SendQueue::shed`] could take anything back.
+    pub fn can_shed(&self) -> bool {
+        let begun = usize::from(self.head_written > 0);
+        self.entries
+            .iter()
+            .skip(begun)
+            .any(|entry| entry.packets > 0)
+    }
+
     /// Takes back the oldest live media that has not been touched by a write, until at most `held_bytes` are
     /// pinned or nothing more can be taken back.
     pub fn shed(&mut self, held_bytes: usize) -> Gap {

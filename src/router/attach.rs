@@ -93,6 +93,7 @@ impl Router {
             return false;
         };
         sink.client.await_stream();
+        sink.streams = true;
         self.streams += 1;
         self.shared.stats.streams += 1;
         true

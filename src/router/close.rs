@@ -131,8 +131,8 @@ impl Router {
         self.owners.remove(socket);
         self.shared.net.close(socket);
         self.shared.stats.connections_closed += 1;
+        self.streams -= usize::from(sink.streams);
         if let Some(flow) = sink.client.flow() {
-            self.streams -= 1;
             log::debug!(
                 "client {id} ({}): closed: {:?}; {} bytes sent, {} packets dropped",
                 sink.client.peer,

@@ -190,28 +190,41 @@ pub fn reclaim(
     shared: &mut Shared,
 ) {
     while !shared.pool.has_room(wanted) {
-        let ring = channels
-            .iter_mut()
-            .max_by_key(|(_, slot)| slot.channel.replay_held_bytes());
-        if let Some((_, slot)) = ring
-            && slot.channel.replay_held_bytes() > 0
-        {
-            slot.channel.forget_replay();
-            shared.stats.reclaims += 1;
-            continue;
-        }
-        let live = clients
-            .iter_mut()
-            .filter(|(_, slot)| matches!(slot.feed, Feed::Channel(_)));
-        let Some((_, sink)) = live.max_by_key(|(_, slot)| slot.client.held_bytes()) else {
-            return;
-        };
-        let half = sink.client.held_bytes() / 2;
-        if sink.client.shed(half, &mut shared.stats).packets == 0 {
+        if !forget_largest_replay(channels, shared) && !shed_largest_queue(clients, shared) {
             return;
         }
-        shared.stats.reclaims += 1;
     }
+}
+
+/// Makes room for a TCP upstream: what is kept for newcomers is worth less than a client that waits.
+pub fn reclaim_patient(wanted: usize, channels: &mut Arena<ChannelSlot>, shared: &mut Shared) {
+    while !shared.pool.has_patient_room(wanted) && forget_largest_replay(channels, shared) {}
+}
+
+fn forget_largest_replay(channels: &mut Arena<ChannelSlot>, shared: &mut Shared) -> bool {
+    let largest = channels
+        .iter_mut()
+        .filter(|(_, slot)| slot.channel.replay_held_bytes() > 0)
+        .max_by_key(|(_, slot)| slot.channel.replay_held_bytes());
+    let Some((_, slot)) = largest else {
+        return false;
+    };
+    slot.channel.forget_replay();
+    shared.stats.reclaims += 1;
+    true
+}
+
+fn shed_largest_queue(clients: &mut Arena<ClientSlot>, shared: &mut Shared) -> bool {
+    let largest = clients
+        .iter_mut()
+        .filter(|(_, slot)| slot.client.queue().can_shed())
+        .max_by_key(|(_, slot)| slot.client.held_bytes());
+    let Some((_, sink)) = largest else {
+        return false;
+    };
+    let half = sink.client.held_bytes() / 2;
+    shared.stats.reclaims += 1;
+    sink.client.shed(half, &mut shared.stats).packets > 0
 }
 
 #[cfg(test)]

@@ -34,7 +34,11 @@ impl Router {
                 "runnable client {id} is not queued"
             );
             assert!(!slot.client.is_closed(), "closed client {id} is reaped");
-            streams += usize::from(slot.client.flow().is_some());
+            streams += usize::from(slot.streams);
+            assert!(
+                !(slot.streams && slot.client.is_lingering()),
+                "client {id} keeps its place"
+            );
             let queue = slot.client.queue();
             assert_eq!(
                 queue.recount(),

@@ -374,6 +374,7 @@ impl Router {
         let id = self.clients.insert(ClientSlot {
             client: Client::new(socket, peer, self.shared.now),
             feed: Feed::None,
+            streams: false,
             any_upstream_paused: Default::default(),
             queued: false,
             armed: None,
@@ -492,6 +493,8 @@ impl Router {
     }
 
     fn run_upstream(&mut self, id: UpstreamId) {
+        let wanted = UPSTREAM_READ_BYTES.min(self.shared.pool.buffer_bytes_max());
+        flow::reclaim_patient(wanted, &mut self.channels, &mut self.shared);
         let mut outcomes = std::mem::take(&mut self.outcomes);
         let Self {
             clients,
@@ -501,7 +504,6 @@ impl Router {
             graveyard,
             waiters,
             streams,
-            timers,
             ..
         } = self;
         let Some(source) = upstreams.get_mut(id) else {
@@ -539,15 +541,11 @@ impl Router {
             run.push_if(source.runnable(), Entity::Upstream(id), &mut source.queued);
         }
         let over = source.upstream.is_closed();
-        run.push_if(
-            sink.client.runnable(),
-            Entity::Client(client_id),
-            &mut sink.queued,
-        );
-        timers.arm(Entity::Client(client_id), sink.deadline(), &mut sink.armed);
         self.outcomes = outcomes;
         if over {
             self.finish_upstream(id, client_id, ended, failed);
+        } else {
+            self.after_turn(client_id);
         }
     }
 
@@ -620,13 +618,15 @@ impl Router {
         }
     }
 
-    /// After anything was done to a client: queue it, arm it, or bury it.
+    /// After anything was done to a client: queue it, arm it, or bury it. One that has been sent everything no
+    /// longer counts towards the limit.
     fn after_turn(&mut self, id: ClientId) {
         let Self {
             clients,
             run,
             timers,
             graveyard,
+            streams,
             ..
         } = self;
         let Some(sink) = clients.get_mut(id) else {
@@ -634,6 +634,10 @@ impl Router {
         };
         if sink.client.is_closed() {
             return graveyard.push(Entity::Client(id));
+        }
+        if sink.streams && sink.client.is_lingering() {
+            sink.streams = false;
+            *streams -= 1;
         }
         run.push_if(sink.client.runnable(), Entity::Client(id), &mut sink.queued);
         timers.arm(Entity::Client(id), sink.deadline(), &mut sink.armed);

@@ -43,6 +43,8 @@ pub struct ClientSlot {
     pub client: Client,
     /// What feeds it.
     pub feed: Feed,
+    /// Counts towards `-m`: a stream was asked for, and something of the answer is still to be sent.
+    pub streams: bool,
     /// Some upstream of this client is paused: the one bit that `on_client_drain` tests.
     pub any_upstream_paused: PauseFlag,
     /// In the run queue.

@@ -1080,13 +1080,17 @@ impl Bench {
 
     /// A datagram arrives.
     pub(crate) fn send(&self, datagram: &[u8]) {
-        let place = self.world.borrow_mut().deliver(group(0), datagram);
+        let mut world = self.world.borrow_mut();
+        world.polls += 1;
+        let place = world.deliver(group(0), datagram);
         assert!(place.is_some(), "there is room in the socket");
     }
 
     /// Time passes.
     pub(crate) fn pass(&mut self, time: Duration) {
-        self.world.borrow_mut().now += time;
+        let mut world = self.world.borrow_mut();
+        world.now += time;
+        world.polls += 1;
         self.shared.now += time;
     }
 }
