@@ -302,7 +302,7 @@ impl Net for MioNet {
 
     fn release_memory(&mut self) {
         sys::process::trim_heap();
-        sys::process::release_code_pages();
+        sys::process::release_clean_pages();
     }
 
     fn close(&mut self, socket: SocketId) {

@@ -163,9 +163,6 @@ impl Router {
         );
         #[cfg(test)]
         self.left_channels.push(counters);
-        if self.channels.is_empty() && self.upstreams.is_empty() {
-            self.shared.release_memory();
-        }
     }
 
     fn reap_upstream(&mut self, id: UpstreamId) {

@@ -61,6 +61,8 @@ pub struct Router {
     streams: usize,
     /// Set once a signal asked to stop: when waiting for clients ends.
     stop_at: Option<Instant>,
+    /// How many connections there had been when memory was last given back.
+    settled_at: u64,
     /// Scratch, reused.
     events: Vec<Event>,
     runs: Vec<Run>,
@@ -91,6 +93,7 @@ impl Router {
             next_lookup: 0,
             streams: 0,
             stop_at: None,
+            settled_at: 0,
             events: Vec::new(),
             runs: Vec::new(),
             outcomes: Vec::new(),
@@ -121,9 +124,17 @@ impl Router {
         Ok(bound)
     }
 
-    /// Start-up is over: what only it needed is given back.
+    /// Gives back what a quiet router does not need: after start-up, and when the last client has gone.
     pub fn settle(&mut self) {
         self.shared.release_memory();
+        self.settled_at = self.shared.stats.connections;
+    }
+
+    /// Whether nobody is connected, nothing is received, and this has not been noted yet.
+    fn is_quiet(&self) -> bool {
+        self.clients.is_empty()
+            && self.channels.is_empty()
+            && self.settled_at != self.shared.stats.connections
     }
 
     /// Runs until a signal asks to stop and the clients have been given their time.
@@ -170,6 +181,9 @@ impl Router {
             }
         }
         self.reap();
+        if self.is_quiet() {
+            self.settle();
+        }
         self.shared.trim_if_due();
         self.waiters.wake(
             &self.shared.pool,

@@ -1,6 +1,8 @@
 //! Limits of the process.
 
 use std::io;
+use std::ops::Range;
+use std::sync::OnceLock;
 
 use super::check;
 
@@ -24,23 +26,16 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// Unmaps the pages of the program's own code; those still needed come back from the page cache one by one.
+/// Unmaps the pages of code and constants; those still needed come back from the page cache one by one.
 ///
 /// Start-up runs most of a program once, and every fault maps its neighbours too. Called when a quiet time
-/// begins, this leaves mapped what the loop really uses: about a third.
-pub fn release_code_pages() {
-    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else {
-        return;
-    };
-    let own = own_address();
-    for mapping in maps
-        .lines()
-        .filter_map(code_mapping)
-        .filter(|mapping| mapping.contains(&own))
-    {
-        // SAFETY: the range is one whole private file mapping of this process, executable and never written, as
-        // the kernel has just listed it. Dropped pages of such a mapping are read from the file again at the
-        // next access, so no byte that anybody can see changes.
+/// begins, this leaves mapped what the loop really uses.
+pub fn release_clean_pages() {
+    static MAPPINGS: OnceLock<Vec<Range<usize>>> = OnceLock::new();
+    for mapping in MAPPINGS.get_or_init(clean_mappings) {
+        // SAFETY: the range is one whole private file mapping of this process without write permission, and
+        // the kernel has listed no page of it as ever written to. Dropped pages of such a mapping are read
+        // from the file again at the next access, so no byte that anybody can see changes.
         unsafe {
             libc::madvise(
                 mapping.start as *mut libc::c_void,
@@ -51,19 +46,30 @@ pub fn release_code_pages() {
     }
 }
 
-/// An address inside the code of this program.
-fn own_address() -> usize {
-    release_code_pages as *const () as usize
+/// Private mappings of files that are not writable and hold no page that differs from the file.
+fn clean_mappings() -> Vec<Range<usize>> {
+    let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    let mut clean = Vec::new();
+    let mut candidate = None;
+    for line in smaps.lines() {
+        if let Some(range) = file_mapping(line) {
+            candidate = range;
+        } else if line.split_whitespace().eq(["Anonymous:", "0", "kB"]) {
+            clean.extend(candidate.take());
+        }
+    }
+    clean
 }
 
-/// The range of a line of `/proc/self/maps`, if it is private code that nothing was written to.
-fn code_mapping(line: &str) -> Option<std::ops::Range<usize>> {
+/// For the first line of a mapping in `/proc/self/smaps`: its range, if it is of a file, private and not
+/// writable. `None` for the lines that follow it.
+fn file_mapping(line: &str) -> Option<Option<Range<usize>>> {
     let mut words = line.split_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
-    let is_code = words.next()? == "r-xp";
-    let is_file = words.nth(2)? != "0";
     let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
-    (is_code && is_file).then_some(range)
+    let is_readable = matches!(words.next()?, "r-xp" | "r--p");
+    let is_file = words.nth(2)? != "0";
+    Some((is_readable && is_file).then_some(range))
 }
 
 /// Returns freed heap pages to the system, where the allocator can (glibc).
@@ -81,22 +87,30 @@ mod tests {
 
     #[test]
     fn code_goes_on_after_its_pages_were_released() {
-        release_code_pages();
+        release_clean_pages();
+        release_clean_pages();
         assert!(raise_descriptor_limit().is_ok());
+        let here = file_mapping as *const () as usize;
+        assert!(
+            clean_mappings()
+                .iter()
+                .any(|mapping| mapping.contains(&here))
+        );
     }
 
     #[test]
-    fn only_private_file_code_is_a_code_mapping() {
-        let code = "5581d0a2e000-5581d0ac1000 r-xp 0001f000 fe:00 9711 /usr/bin/x";
-        assert_eq!(code_mapping(code), Some(0x5581_d0a2_e000..0x5581_d0ac_1000));
+    fn only_private_files_without_write_permission_are_candidates() {
+        let range = Some(0x5581_d0a2_e000..0x5581_d0ac_1000);
+        let line = |rest: &str| file_mapping(&format!("5581d0a2e000-5581d0ac1000 {rest}"));
         assert_eq!(
-            code_mapping("7ffc6a5f7000-7ffc6a5f9000 r-xp 00000000 00:00 0 [vdso]"),
-            None
+            line("r-xp 0001f000 fe:00 9711 /usr/bin/x"),
+            Some(range.clone())
         );
-        assert_eq!(
-            code_mapping("5581d0a2e000-5581d0ac1000 rw-p 0001f000 fe:00 9711 /usr/bin/x"),
-            None
-        );
-        assert_eq!(code_mapping("nonsense"), None);
+        assert_eq!(line("r--p 0001f000 fe:00 9711 /usr/bin/x"), Some(range));
+        assert_eq!(line("rw-p 0001f000 fe:00 9711 /usr/bin/x"), Some(None));
+        assert_eq!(line("r-xs 0001f000 fe:00 9711 /usr/bin/x"), Some(None));
+        assert_eq!(line("r-xp 00000000 00:00 0 [vdso]"), Some(None));
+        assert_eq!(file_mapping("Anonymous:             0 kB"), None);
+        assert_eq!(file_mapping("VmFlags: rd ex mr mw me"), None);
     }
 }
