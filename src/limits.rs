@@ -27,6 +27,8 @@ pub const POOL_PATIENT_PERCENT: usize = 80;
 /// Bytes of unused buffers kept for reuse. Measured: when a tick's buffers of eight channels do not fit, the
 /// heap grows and shrinks with every tick, which costs half as much again as receiving.
 pub const POOL_SPARE_BYTES_MAX: usize = 1 << 20;
+/// Trimming this much at a time makes it worth while to ask the allocator to give memory back.
+pub const POOL_TRIM_BYTES: usize = 128 << 10;
 /// Spare buffers that nobody has wanted for this long go back to the allocator.
 pub const POOL_TRIM_INTERVAL: Duration = Duration::from_secs(1);
 /// Runs held as memory files at a time; each costs a descriptor.
@@ -38,8 +40,6 @@ pub const SEGMENTS_MAX: usize = 256;
 pub const QUEUE_SHARE_BYTES_MIN: usize = 64 * POOL_UNIT_BYTES;
 /// No client may hold more than one part in this many of the pool (server spec §17.17).
 pub const QUEUE_POOL_SHARE: usize = 4;
-/// Least limit of a client's queue, bytes: 4 units.
-pub const QUEUE_LIMIT_BYTES_MIN: usize = 4 * POOL_UNIT_BYTES;
 /// High watermark of a client of a TCP upstream, percent of its limit.
 pub const QUEUE_HIGH_PERCENT: usize = 75;
 /// Low watermark, percent of the limit; a live client that skips resumes here too.
@@ -85,6 +85,8 @@ pub const DATAGRAM_CHARGE_PERCENT: usize = 174;
 pub const HOLE_WAIT: Duration = Duration::from_millis(50);
 /// The first packets of a channel are put in order for at most this long (multicast spec §20.4).
 pub const START_WAIT: Duration = Duration::from_millis(20);
+/// A client that has skipped and caught up waits this long for a point at which a decoder can start.
+pub const RESUME_WAIT: Duration = Duration::from_secs(2);
 /// Groups received at a time, lingering ones included.
 pub const CHANNELS_MAX: usize = 1024;
 /// Default of `--channel-linger`.
@@ -139,6 +141,8 @@ pub const CLIENTS_MAX_DEFAULT: usize = 5;
 pub const LOOKUPS_MAX: usize = 64;
 /// A client waits this long for a name.
 pub const LOOKUP_WAIT: Duration = Duration::from_secs(5);
+/// Complaints about what clients or the system do are logged at most this often; the rest is counted.
+pub const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 /// Addresses kept of one look-up.
 pub const ADDRESSES_MAX: usize = 16;
 /// Bytes read from a TCP upstream at a time.
@@ -157,7 +161,6 @@ const _: () = {
     assert!(POOL_UNITS_MIN * POOL_UNIT_BYTES / POOL_RESERVE_SHARE >= 2 * BUFFER_BYTES_MIN);
     assert!(POOL_UNITS_MIN * POOL_UNIT_BYTES / 8 >= BUFFER_BYTES_MIN);
     assert!(QUEUE_LOW_PERCENT < QUEUE_HIGH_PERCENT && QUEUE_HIGH_PERCENT < 100);
-    assert!(QUEUE_LIMIT_BYTES_MIN <= QUEUE_SHARE_BYTES_MIN);
     // One read past the high mark stays under the limit for the least share a client is promised.
     assert!(
         QUEUE_SHARE_BYTES_MIN * QUEUE_HIGH_PERCENT / 100 + UPSTREAM_READ_BYTES

@@ -95,9 +95,7 @@ fn listen(router: &mut Router, config: &Config) -> Result<Vec<SocketAddr>, Strin
                     bound.push(address);
                 }
                 // A host without IPv6 still serves IPv4.
-                Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
-                    unsupported = Some(error)
-                }
+                Err(error) if is_unsupported(&error) => unsupported = Some(error),
                 Err(error) => return Err(format!("cannot listen on {address}: {error}")),
             }
         }
@@ -106,6 +104,12 @@ fn listen(router: &mut Router, config: &Config) -> Result<Vec<SocketAddr>, Strin
         }
     }
     Ok(bound)
+}
+
+/// Whether the host has no such addresses: IPv6 is not built in, or switched off.
+fn is_unsupported(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+        || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 /// Runs the router beside a source of its own on loopback.

@@ -469,6 +469,8 @@ pub struct Run {
     pub view: Packet,
     /// How many datagrams it came in; what a skip counts.
     pub packets: u32,
+    /// Offset of the last TS packet in view at which a decoder can start, where one was found.
+    pub start: Option<u32>,
 }
 
 #[cfg(test)]

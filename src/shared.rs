@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::config::Config;
-use crate::limits::{POOL_TRIM_INTERVAL, POOL_UNIT_BYTES};
+use crate::limits::{POOL_TRIM_BYTES, POOL_TRIM_INTERVAL, POOL_UNIT_BYTES};
 use crate::net::{Batch, Net};
 use crate::pool::Pool;
 use crate::stats::Stats;
@@ -35,7 +35,7 @@ impl Shared {
         let now = net.now();
         Self {
             net,
-            pool: Pool::new(config.pool_buffers_max * POOL_UNIT_BYTES),
+            pool: Pool::new(config.pool_buffers_max.saturating_mul(POOL_UNIT_BYTES)),
             stats: Stats::default(),
             config,
             now,
@@ -49,8 +49,8 @@ impl Shared {
     pub fn trim_if_due(&mut self) {
         if self.now >= self.trimmed_at + POOL_TRIM_INTERVAL {
             self.trimmed_at = self.now;
-            if self.pool.trim_unused() > 0 {
-                self.net.release_memory();
+            if self.pool.trim_unused() >= POOL_TRIM_BYTES {
+                self.net.trim_heap();
             }
         }
     }
@@ -60,7 +60,8 @@ impl Shared {
         self.pool.trim();
         self.batch = None;
         self.scratch = Vec::new();
-        self.net.release_memory();
+        self.net.trim_heap();
+        self.net.release_clean_pages();
     }
 
     /// Borrows the datagram scratch space away; made when the first channel needs it.

@@ -23,6 +23,7 @@ use crate::limits::{
 };
 use crate::net::{GroupAddress, SocketId, Watched};
 use crate::pool::Run;
+use crate::proto::mpegts::Scanner;
 use crate::shared::Shared;
 use pace::Pace;
 use receive::{Counters, PayloadKind, Received, Receiver};
@@ -70,13 +71,19 @@ pub struct Channel {
     mode: Mode,
     pace: Pace,
     receiver: Receiver,
+    scanner: Scanner,
+    /// Random-access points were found in this channel, so they are worth waiting for.
+    has_starts: bool,
     replay: Option<Replay>,
-    joined_at: Instant,
     /// When media that could be delivered last arrived; the time of joining until then.
     media_at: Instant,
+    /// Datagrams lost for want of a buffer, when that was last looked at.
+    overrun: u64,
     rejoin_at: Option<Instant>,
     /// A failed refresh was reported; later ones are only counted.
     rejoin_failed: bool,
+    /// Scratch of `find_start`.
+    found: Vec<usize>,
 }
 
 impl Channel {
@@ -106,12 +113,15 @@ impl Channel {
             pace: Pace::new(config.flush_interval, joined.receive_buffer_bytes),
             receiver: Receiver::new(),
             replay,
-            joined_at: shared.now,
             media_at: shared.now,
             rejoin_at: config
                 .mcast_rejoin_interval
                 .map(|interval| shared.now + interval),
             rejoin_failed: false,
+            overrun: 0,
+            scanner: Scanner::new(),
+            has_starts: false,
+            found: Vec::new(),
         })
     }
 
@@ -125,9 +135,9 @@ impl Channel {
         self.socket.id
     }
 
-    /// When the group was joined.
-    pub fn joined_at(&self) -> Instant {
-        self.joined_at
+    /// Whether random-access points can be told in this channel.
+    pub fn has_starts(&self) -> bool {
+        self.has_starts
     }
 
     /// What was received, lost and thrown away.
@@ -145,9 +155,9 @@ impl Channel {
         self.receiver.buffer_bytes(&shared.pool)
     }
 
-    /// What a newcomer starts from, if a random-access point is kept.
+    /// What a newcomer starts from, unless that is switched off.
     pub fn replay(&self) -> Option<&Replay> {
-        self.replay.as_ref().filter(|replay| replay.is_ready())
+        self.replay.as_ref()
     }
 
     /// Bytes that the replay ring pins.
@@ -219,7 +229,9 @@ impl Channel {
                 .map_err(ChannelError::Receive)?;
         }
         self.receiver.expire(shared, runs);
-        if !runs.is_empty() {
+        let overrun = self.receiver.counters().overrun;
+        if !runs.is_empty() || overrun > std::mem::replace(&mut self.overrun, overrun) {
+            // What was lost for want of a buffer did arrive.
             self.media_at = now;
         } else if now >= self.media_at + shared.config.no_data_timeout {
             return Err(ChannelError::NoData(shared.config.no_data_timeout));
@@ -290,15 +302,24 @@ impl Channel {
     /// Remembers the run for newcomers and, with a large audience, moves it into pages that their sockets can
     /// share.
     fn finish_run(&mut self, run: &mut Run, audience: Audience, shared: &Shared) {
-        let start = self.replay.as_mut().map(|replay| replay.scan(run));
+        run.start = self.find_start(run);
         if audience.subscribers >= SHARED_PAGES_SUBSCRIBERS
             && run.view.len() >= SHARED_PAGES_BYTES_MIN
         {
             run.view = shared.pool.share_pages(run.view.clone());
         }
-        if let (Some(replay), Some(start)) = (&mut self.replay, start) {
-            replay.keep(run, start);
+        if let Some(replay) = &mut self.replay {
+            replay.keep(run, self.scanner.tables_at_start(), &shared.pool);
         }
+    }
+
+    /// Looks for a random-access point in a run that lies in memory.
+    fn find_start(&mut self, run: &Run) -> Option<u32> {
+        self.found.clear();
+        self.scanner.scan(run.view.bytes()?, &mut self.found);
+        let start = self.found.last().copied();
+        self.has_starts |= start.is_some();
+        start.map(|start| start as u32)
     }
 
     fn rejoin_if_due(&mut self, shared: &mut Shared) {

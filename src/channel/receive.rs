@@ -212,6 +212,7 @@ impl Receiver {
             runs.push(Run {
                 view: buffer.freeze(filled),
                 packets,
+                start: None,
             });
         }
         runs.append(&mut sorted);
@@ -356,10 +357,15 @@ impl Receiver {
             runs.push(Run {
                 view: joined.freeze(bytes),
                 packets: self.ready.len() as u32,
+                start: None,
             });
             self.ready.clear();
         }
-        runs.extend(self.ready.drain(..).map(|view| Run { view, packets: 1 }));
+        runs.extend(self.ready.drain(..).map(|view| Run {
+            view,
+            packets: 1,
+            start: None,
+        }));
     }
 
     /// Without a buffer the datagrams are read and lost: left in the socket they would only come late.

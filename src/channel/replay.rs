@@ -5,65 +5,45 @@
 
 use std::collections::VecDeque;
 
-use crate::pool::Run;
-use crate::proto::mpegts::Scanner;
-
-/// Where in a run a decoder can start, as [`Replay::scan`] found it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Start(Option<usize>);
+use crate::pool::{Packet, Pool, Run};
 
 /// Media since the latest random-access point.
 #[derive(Debug)]
 pub struct Replay {
-    scanner: Scanner,
-    /// PAT and PMT as they stood at the start.
-    tables: Vec<u8>,
+    /// PAT and PMT as they stood at the start, as whole TS packets.
+    tables: Option<Packet>,
     runs: VecDeque<Run>,
-    queued_bytes: usize,
     held_bytes: usize,
     held_bytes_max: usize,
-    /// Scratch of [`Replay::scan`].
-    found: Vec<usize>,
 }
 
 impl Replay {
     /// An empty ring that pins at most `held_bytes_max` bytes.
     pub fn new(held_bytes_max: usize) -> Self {
         Self {
-            scanner: Scanner::new(),
-            tables: Vec::new(),
+            tables: None,
             runs: VecDeque::new(),
-            queued_bytes: 0,
             held_bytes: 0,
             held_bytes_max,
-            found: Vec::new(),
         }
     }
 
-    /// Looks for a random-access point in a run that lies in memory. Every run passes here, in order.
-    pub fn scan(&mut self, run: &Run) -> Start {
-        self.found.clear();
-        if let Some(bytes) = run.view.bytes() {
-            self.scanner.scan(bytes, &mut self.found);
-        }
-        Start(self.found.last().copied())
-    }
-
-    /// Keeps the run if a newcomer would need it.
-    pub fn keep(&mut self, run: &Run, start: Start) {
-        match start {
-            Start(Some(offset)) => {
+    /// Keeps the run if a newcomer would need it. `tables` are PAT and PMT as they stand at its start, if it has
+    /// one. Every run passes here, in order.
+    pub fn keep(&mut self, run: &Run, tables: &[u8], pool: &Pool) {
+        match run.start {
+            Some(offset) => {
                 self.clear();
-                self.tables
-                    .extend_from_slice(self.scanner.tables_at_start());
-                let view = run.view.slice(offset..run.view.len());
+                self.tables = copy(tables, pool);
+                let view = run.view.slice(offset as usize..run.view.len());
                 self.push(Run {
                     view,
                     packets: run.packets,
+                    start: Some(0),
                 });
             }
-            Start(None) if self.runs.is_empty() => {}
-            Start(None) => self.push(run.clone()),
+            None if self.runs.is_empty() => {}
+            None => self.push(run.clone()),
         }
     }
 
@@ -72,7 +52,6 @@ impl Replay {
             .runs
             .back()
             .is_some_and(|last| last.view.shares_buffer(&run.view));
-        self.queued_bytes += run.view.len();
         self.held_bytes += if shared { 0 } else { run.view.held_bytes() };
         self.runs.push_back(run);
         if self.held_bytes > self.held_bytes_max {
@@ -80,36 +59,28 @@ impl Replay {
         }
     }
 
-    /// Whether a newcomer can be started from here.
-    pub fn is_ready(&self) -> bool {
-        !self.runs.is_empty() && !self.tables.is_empty()
+    /// PAT and PMT, and everything since the start, which the first run begins with; `None` while there is
+    /// nothing to start from.
+    pub fn start(&self) -> Option<(&Packet, impl Iterator<Item = &Run>)> {
+        let tables = self.tables.as_ref().filter(|_| !self.runs.is_empty())?;
+        Some((tables, self.runs.iter()))
     }
 
-    /// PAT and PMT, as whole TS packets.
-    pub fn tables(&self) -> &[u8] {
-        &self.tables
-    }
-
-    /// Everything since the start, which the first run begins with.
-    pub fn runs(&self) -> impl Iterator<Item = &Run> {
-        self.runs.iter()
-    }
-
-    /// Payload bytes kept.
-    pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes
-    }
-
-    /// Bytes pinned.
+    /// Bytes pinned by the runs.
     pub fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// Forgets what is kept; the tables are learnt again at the next start.
+    /// Forgets what is kept, until the next start.
     pub fn clear(&mut self) {
-        self.tables.clear();
+        self.tables = None;
         self.runs.clear();
-        self.queued_bytes = 0;
         self.held_bytes = 0;
     }
+}
+
+fn copy(tables: &[u8], pool: &Pool) -> Option<Packet> {
+    let mut packet = pool.take(tables.len()).filter(|_| !tables.is_empty())?;
+    packet.bytes_mut()[..tables.len()].copy_from_slice(tables);
+    Some(packet.freeze(tables.len()))
 }

@@ -142,10 +142,7 @@ impl Client {
         match self.state {
             State::Closed(_) => false,
             State::Draining if self.queue.is_empty() => true,
-            _ => {
-                (self.socket.readable && !self.read_closed)
-                    || (self.socket.writable && !self.queue.is_empty())
-            }
+            _ => self.socket.readable || (self.socket.writable && !self.queue.is_empty()),
         }
     }
 
@@ -195,12 +192,7 @@ impl Client {
         scratch.resize(HEAD_BYTES_MAX, 0);
         let mut budget = DISCARD_BYTES_PER_TURN;
         let mut request = None;
-        while self.socket.readable
-            && !self.read_closed
-            && budget > 0
-            && request.is_none()
-            && !self.is_closed()
-        {
+        while self.socket.readable && budget > 0 && request.is_none() && !self.is_closed() {
             match self.socket.read(&mut *shared.net, &mut scratch) {
                 Ok(Io::Done(0)) => self.note_end(shared),
                 Ok(Io::Done(len)) => {
@@ -220,6 +212,8 @@ impl Client {
     /// The client has closed its sending side. It still gets what it asked for.
     fn note_end(&mut self, shared: &mut Shared) {
         self.read_closed = true;
+        // Another edge would tell that the connection broke, and so does another read then.
+        self.socket.readable = false;
         match self.state {
             State::Reading { .. } if self.partial_head.is_empty() => self.close(Ended::Peer),
             State::Reading { .. } => {
@@ -262,8 +256,8 @@ impl Client {
     /// Queues a local answer and ends the connection after it.
     pub fn answer(&mut self, answer: &Answer, shared: &mut Shared) {
         match answer.status.code() {
-            500.. => shared.stats.refused.server_errors += 1,
-            400..500 => shared.stats.refused.client_errors += 1,
+            500.. => shared.stats.server_errors += 1,
+            400..500 => shared.stats.client_errors += 1,
             _ => {}
         }
         self.answer_with(&answer.encode(), &shared.pool);
@@ -449,6 +443,11 @@ impl Client {
     /// Whether the connection is over.
     pub fn is_closed(&self) -> bool {
         self.ended().is_some()
+    }
+
+    /// Whether the client has closed its sending side.
+    pub fn has_closed_sending(&self) -> bool {
+        self.read_closed
     }
 
     /// Whether everything was sent: what is left is to let the client close.

@@ -300,8 +300,11 @@ impl Net for MioNet {
         self.resolver.ask(lookup, names)
     }
 
-    fn release_memory(&mut self) {
+    fn trim_heap(&mut self) {
         sys::process::trim_heap();
+    }
+
+    fn release_clean_pages(&mut self) {
         sys::process::release_clean_pages();
     }
 

@@ -235,8 +235,11 @@ pub trait Net {
     /// `ResourceBusy` when too many look-ups are waiting.
     fn resolve(&mut self, lookup: LookupId, names: Vec<String>) -> io::Result<()>;
 
-    /// A quiet time begins: memory that is not needed may go back to the system.
-    fn release_memory(&mut self) {}
+    /// Much was freed: the allocator may give it back to the system.
+    fn trim_heap(&mut self) {}
+
+    /// A quiet time begins: code that only start-up or a stream needed may be unmapped.
+    fn release_clean_pages(&mut self) {}
 
     /// Closes a socket and forgets its id.
     fn close(&mut self, socket: SocketId);

@@ -8,13 +8,21 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread;
+use std::time::Instant;
 
 use mio::Waker;
 
 use super::{Event, LookupId};
-use crate::limits::{ADDRESSES_MAX, LOOKUPS_MAX};
+use crate::limits::{ADDRESSES_MAX, LOOKUP_WAIT, LOOKUPS_MAX};
 
-type Question = (LookupId, Vec<String>);
+/// Names to look up.
+#[derive(Debug)]
+struct Question {
+    lookup: LookupId,
+    names: Vec<String>,
+    asked_at: Instant,
+}
+
 type Answer = (LookupId, Result<Vec<Vec<IpAddr>>, String>);
 
 /// The loop's end of the resolver.
@@ -34,17 +42,29 @@ impl Resolver {
     }
 
     /// Asks for the addresses of `names`.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a question ages while the thread is busy"
+    )]
     pub(super) fn ask(&mut self, lookup: LookupId, names: Vec<String>) -> io::Result<()> {
         let (questions, _) = match &mut self.thread {
             Some(ends) => ends,
             None => self.thread.insert(start(Arc::clone(&self.waker))?),
         };
-        questions
-            .try_send((lookup, names))
-            .map_err(|error| match error {
-                TrySendError::Full(_) => io::ErrorKind::ResourceBusy.into(),
-                TrySendError::Disconnected(_) => io::Error::other("the resolver thread has ended"),
-            })
+        let question = Question {
+            lookup,
+            names,
+            asked_at: Instant::now(),
+        };
+        let sent = questions.try_send(question);
+        if matches!(sent, Err(TrySendError::Disconnected(_))) {
+            // A new thread is started for the next name.
+            self.thread = None;
+        }
+        sent.map_err(|error| match error {
+            TrySendError::Full(_) => io::ErrorKind::ResourceBusy.into(),
+            TrySendError::Disconnected(_) => io::Error::other("the resolver thread has ended"),
+        })
     }
 
     /// Appends what has been answered since the last call.
@@ -70,8 +90,18 @@ fn start(waker: Arc<Waker>) -> io::Result<(SyncSender<Question>, Receiver<Answer
 
 /// Runs until the loop's end is gone.
 fn answer_all(questions: &Receiver<Question>, answers: &Sender<Answer>, waker: &Waker) {
-    while let Ok((lookup, names)) = questions.recv() {
-        let result = names.iter().map(|name| addresses(name)).collect();
+    while let Ok(Question {
+        lookup,
+        names,
+        asked_at,
+    }) = questions.recv()
+    {
+        // Whoever asked has given up by now, and others are waiting.
+        let result = if asked_at.elapsed() < LOOKUP_WAIT {
+            names.iter().map(|name| addresses(name)).collect()
+        } else {
+            Err("the resolver is busy".into())
+        };
         if answers.send((lookup, result)).is_err() || waker.wake().is_err() {
             return;
         }

@@ -94,8 +94,8 @@ impl std::error::Error for UrlError {}
 /// Removes the display label from a request target or playlist URL: `/rtp/239.1.1.1:5000$HD` loses `$HD`.
 ///
 /// The label starts at the last `$` that is followed by something other than `{` (which belongs to a time
-/// template). It is removed only if neither `&` nor `=` follows, so that a literal `$` inside a query value
-/// does not swallow the parameters behind it. In the last value of a query a literal `$` still reads as a
+/// template). Behind a `?` it is removed only if neither `&` nor `=` follows, so that a literal `$` inside a
+/// query value does not swallow the parameters behind it. In the last value of a query a literal `$` still reads as a
 /// label; `%24` avoids that.
 pub fn strip_label(target: &str) -> &str {
     let label = target.rmatch_indices('$').find(|&(at, _)| {
@@ -103,8 +103,9 @@ pub fn strip_label(target: &str) -> &str {
         !behind.is_empty() && !behind.starts_with('{')
     });
     match label.and_then(|(at, _)| target.split_at_checked(at)) {
-        Some((front, label)) if !label.contains(['&', '=']) => front,
-        _ => target,
+        Some((front, label)) if front.contains('?') && label.contains(['&', '=']) => target,
+        Some((front, _)) => front,
+        None => target,
     }
 }
 

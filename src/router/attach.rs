@@ -3,9 +3,11 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use super::Router;
-use super::flow::{self, Limits};
+use super::close::CloseReason;
+use super::complaints::Complaint;
 use super::ready::Entity;
 use super::slots::{ChannelId, ChannelSlot, ClientId, Feed, Gate, Subscriber, UpstreamSlot};
+use super::{fanout, flow};
 use crate::arena::Arena;
 use crate::channel::Channel;
 use crate::client::Request;
@@ -14,6 +16,7 @@ use crate::client::route::{self, Target};
 use crate::limits::{CHANNELS_MAX, LOOKUP_WAIT};
 use crate::net::{GroupAddress, LookupId};
 use crate::proto::url::{self, Host, MulticastUrl};
+use crate::sys;
 use crate::upstream::{Session, Upstream};
 
 /// A look-up under way: who asked, and for what.
@@ -76,17 +79,20 @@ impl Router {
         }
     }
 
-    /// Takes a client on as a stream, or refuses it for the client limit.
+    /// Takes a client on as a stream, or refuses it for the client limit. At the limit, a viewer
+    /// that has closed its side already gives way: it is most likely the same one, zapping.
     fn admit(&mut self, id: ClientId) -> bool {
         let clients_max = self.shared.config.clients_max;
         if self.streams >= clients_max {
-            log::warn!("Maximum client limit reached ({clients_max})");
-            self.shared.stats.refused.client_limit += 1;
-            self.refuse(
-                id,
-                Status::ServiceUnavailable,
-                &format!("client limit of {clients_max} reached"),
-            );
+            self.end_half_closed();
+        }
+        if self.streams >= clients_max {
+            let text = format!("Maximum client limit reached ({clients_max})");
+            self.complaints
+                .warn(Complaint::ClientLimit, self.shared.now, &text);
+            self.shared.stats.refused_for_limit += 1;
+            let detail = format!("client limit of {clients_max} reached");
+            self.refuse(id, Status::ServiceUnavailable, &detail);
             return false;
         }
         let Some(sink) = self.clients.get_mut(id) else {
@@ -97,6 +103,21 @@ impl Router {
         self.streams += 1;
         self.shared.stats.streams += 1;
         true
+    }
+
+    fn end_half_closed(&mut self) {
+        // A body that must arrive whole is not cut short for this.
+        let is_live = |feed| matches!(feed, Feed::Channel(_) | Feed::Lookup { .. });
+        let half_closed = self.clients.iter().find(|(_, sink)| {
+            sink.streams && is_live(sink.feed) && sink.client.has_closed_sending()
+        });
+        let Some((id, _)) = half_closed else { return };
+        self.detach(id);
+        if let Some(sink) = self.clients.get_mut(id) {
+            sink.streams = false;
+            self.streams -= 1;
+        }
+        self.end_stream(id, &CloseReason::GaveWay);
     }
 
     pub(super) fn refuse(&mut self, id: ClientId, status: Status, detail: &str) {
@@ -132,12 +153,10 @@ impl Router {
     }
 
     fn attach_resolved(&mut self, id: ClientId, url: &MulticastUrl, addresses: &[Vec<IpAddr>]) {
-        let address = match group_address(url, addresses, self.shared.config.multicast_interface())
-        {
-            Ok(address) => address,
-            Err(detail) => return self.refuse(id, Status::NotFound, &detail),
-        };
-        match self.find_or_join(address) {
+        let interface = self.shared.config.multicast_interface();
+        let joined =
+            group_address(url, addresses, interface).and_then(|address| self.find_or_join(address));
+        match joined {
             Ok(channel) => self.subscribe(id, channel),
             Err(detail) => self.refuse(id, Status::ServiceUnavailable, &detail),
         }
@@ -156,10 +175,17 @@ impl Router {
             return Err(format!("limit of {CHANNELS_MAX} channels reached"));
         }
         let group = address.group;
-        let channel = Channel::join(address, &mut self.shared).map_err(|error| {
-            log::error!("channel {group}: joining failed: {error}");
-            format!("joining {group} failed: {error}")
-        })?;
+        let channel = Channel::join(address, &mut self.shared)
+            .map_err(|error| format!("joining {group} failed: {error}"));
+        let channel = match channel {
+            Ok(channel) => channel,
+            Err(detail) => {
+                let text = format!("channel {group}: {detail}");
+                self.complaints
+                    .warn(Complaint::Join, self.shared.now, &text);
+                return Err(detail);
+            }
+        };
         log::info!("channel {group}: joined");
         let socket = channel.socket();
         let id = self.channels.insert(ChannelSlot {
@@ -181,7 +207,6 @@ impl Router {
             channels,
             shared,
             run,
-            streams,
             ..
         } = self;
         let (Some(sink), Some(slot)) = (clients.get_mut(id), channels.get_mut(channel)) else {
@@ -189,22 +214,27 @@ impl Router {
         };
         sink.feed = Feed::Channel(channel);
         slot.lingering_since = None;
-        let mut gate = Gate::Waiting;
-        let limits = Limits::new(&shared.pool, *streams);
+        let mut subscriber = Subscriber {
+            client: id,
+            gate: Gate::Waiting,
+            credit: 0,
+        };
+        // Before the first media, the head would say less than it could.
+        let kind = slot.channel.payload_kind();
+        let head = kind.and_then(|_| fanout::head(slot, shared));
         if let Some(replay) = slot.channel.replay()
-            && replay.held_bytes() < limits.limit(sink)
-            && let Some(head) = &slot.head
-            && let Some(tables) = shared.pool.copy_reserved(replay.tables())
+            && let Some((tables, runs)) = replay.start()
+            && let Some(head) = head
         {
-            sink.client.begin_stream(head.clone(), shared.now);
-            sink.client.push_body(tables, shared.now);
-            replay
-                .runs()
-                .for_each(|media| sink.client.push_run(media, shared.now));
+            sink.client.begin_stream(head, shared.now);
+            sink.client.push_body(tables.clone(), shared.now);
+            runs.for_each(|media| sink.client.push_run(media, shared.now));
             shared.stats.fast_starts += 1;
-            gate = Gate::Open;
+            subscriber.gate = Gate::Open;
+            // The ring is pinned anyway; what was not live when it was given must not count as being slow.
+            subscriber.credit = sink.client.held_bytes();
         }
-        slot.subscribers.push(Subscriber { client: id, gate });
+        slot.subscribers.push(subscriber);
         // What has arrived since the last tick goes out with the head, at once.
         slot.channel.hurry(shared.now);
         run.push(Entity::Channel(channel), &mut slot.queued);
@@ -292,7 +322,7 @@ impl Router {
     }
 
     fn end_oldest_lingering(&mut self) -> bool {
-        let oldest = oldest_lingering(&self.channels);
+        let oldest = oldest_lingering(&self.channels, &self.graveyard);
         if let Some(id) = oldest {
             self.end_channel(id);
         }
@@ -300,10 +330,11 @@ impl Router {
     }
 }
 
-fn oldest_lingering(channels: &Arena<ChannelSlot>) -> Option<ChannelId> {
+fn oldest_lingering(channels: &Arena<ChannelSlot>, graveyard: &[Entity]) -> Option<ChannelId> {
     let lingering = channels
         .iter()
-        .filter_map(|(id, slot)| Some((slot.lingering_since?, id)));
+        .filter_map(|(id, slot)| Some((slot.lingering_since?, id)))
+        .filter(|(_, id)| !graveyard.contains(&Entity::Channel(*id)));
     lingering.min_by_key(|(since, _)| *since).map(|(_, id)| id)
 }
 
@@ -313,40 +344,108 @@ fn group_address(
     addresses: &[Vec<IpAddr>],
     interface: Option<&str>,
 ) -> Result<GroupAddress, String> {
-    let mut looked_up = addresses.iter().filter_map(|list| list.first().copied());
-    let mut address = |host: &Host| match host {
-        Host::Ip { address, .. } => Some(*address),
-        Host::Name(_) => looked_up.next(),
+    let mut looked_up = addresses.iter();
+    let mut candidates = |host: &Host| match host {
+        Host::Ip { address, .. } => vec![*address],
+        Host::Name(_) => looked_up.next().cloned().unwrap_or_default(),
     };
-    let group = address(&url.group).ok_or("the group has no address")?;
+    let groups = candidates(&url.group);
+    let group = groups
+        .iter()
+        .find(|address| address.is_multicast())
+        .or(groups.first())
+        .ok_or("the group has no address")?;
     let source = match &url.source {
-        Some(host) => Some(address(host).ok_or("the source has no address")?),
         None => None,
+        Some(host) => {
+            let sources = candidates(host);
+            let same_family = sources
+                .iter()
+                .find(|source| source.is_ipv4() == group.is_ipv4());
+            Some(
+                *same_family
+                    .or(sources.first())
+                    .ok_or("the source has no address")?,
+            )
+        }
     };
     let scope = match &url.group {
-        Host::Ip { scope, .. } => scope.as_deref(),
-        Host::Name(_) => None,
+        Host::Ip {
+            scope: Some(scope), ..
+        } => Some(scope_interface(scope)?),
+        _ => None,
     };
-    let by_index = match url.interface_index {
-        Some(index) => Some(
-            crate::sys::udp::interface_name(index)
-                .ok_or(format!("there is no interface {index}"))?,
-        ),
-        None => None,
-    };
+    let by_index = url.interface_index.map(interface_of).transpose()?;
     let chosen = url
         .interface
-        .as_deref()
-        .or(by_index.as_deref())
-        .or(interface)
+        .clone()
+        .or(by_index)
+        .or(interface.map(str::to_owned))
         .or(scope);
-    let group = match group {
+    let group = match *group {
         IpAddr::V4(group) => SocketAddr::from((group, url.port)),
         IpAddr::V6(group) => SocketAddrV6::new(group, url.port, 0, 0).into(),
     };
     Ok(GroupAddress {
         group,
         source,
-        interface: chosen.map(str::to_owned),
+        interface: chosen,
     })
+}
+
+/// The interface that an IPv6 scope names, by its name or by its index (RFC 4007 §11.2).
+fn scope_interface(scope: &str) -> Result<String, String> {
+    match scope.parse() {
+        Ok(index) => interface_of(index),
+        Err(_) => Ok(scope.to_owned()),
+    }
+}
+
+fn interface_of(index: u32) -> Result<String, String> {
+    sys::udp::interface_name(index).ok_or_else(|| format!("there is no interface {index}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(rest: &str, names: &[&[&str]]) -> Result<GroupAddress, String> {
+        let url = url::parse_multicast(rest).expect("a URL");
+        let parse = |list: &&[&str]| {
+            list.iter()
+                .map(|ip| ip.parse().expect("an address"))
+                .collect()
+        };
+        let addresses: Vec<Vec<IpAddr>> = names.iter().map(parse).collect();
+        group_address(&url, &addresses, Some("eth9"))
+    }
+
+    #[test]
+    fn names_give_the_addresses_that_fit_together() {
+        let both: &[&str] = &["2001:db8::1", "192.0.2.1"];
+        let found = address("source.test@239.0.0.1:5000", &[both]).expect("an address");
+        assert_eq!(found.source, "192.0.2.1".parse().ok());
+        let groups: &[&str] = &["192.0.2.7", "ff0e::1"];
+        let found = address("source.test@group.test:5000", &[groups, both]).expect("an address");
+        assert_eq!(found.group, "[ff0e::1]:5000".parse().expect("an address"));
+        assert_eq!(found.source, "2001:db8::1".parse().ok());
+    }
+
+    #[test]
+    fn interface_of_the_url_goes_before_the_configured_one() {
+        let chosen = |rest| address(rest, &[]).map(|found| found.interface);
+        assert_eq!(chosen("239.0.0.1:5000"), Ok(Some("eth9".into())));
+        assert_eq!(
+            chosen("239.0.0.1:5000?ifname=eth1"),
+            Ok(Some("eth1".into()))
+        );
+        assert_eq!(chosen("239.0.0.1:5000?ifindex=1"), Ok(Some("lo".into())));
+        assert!(chosen("239.0.0.1:5000?ifindex=999999").is_err());
+    }
+
+    #[test]
+    fn scopes_are_names_or_numbers() {
+        assert_eq!(scope_interface("eth1"), Ok("eth1".into()));
+        assert_eq!(scope_interface("1"), Ok("lo".into()));
+    }
 }

@@ -22,6 +22,8 @@ pub enum CloseReason {
     Upstream(UpstreamError),
     /// No address was found for a name in time.
     Lookup,
+    /// It had closed its sending side, and the client limit was reached.
+    GaveWay,
     /// The program stops.
     Stop,
 }
@@ -30,7 +32,9 @@ impl CloseReason {
     /// The answer, if the head of the stream is not out yet.
     pub fn status(&self) -> Status {
         match self {
-            Self::Channel(_) | Self::Lookup | Self::Stop => Status::ServiceUnavailable,
+            Self::Channel(_) | Self::Lookup | Self::GaveWay | Self::Stop => {
+                Status::ServiceUnavailable
+            }
             Self::Upstream(_) => Status::BadGateway,
         }
     }
@@ -40,7 +44,7 @@ impl CloseReason {
         match self {
             Self::Channel(_) | Self::Upstream(_) => Level::Warn,
             Self::Lookup => Level::Info,
-            Self::Stop => Level::Debug,
+            Self::GaveWay | Self::Stop => Level::Debug,
         }
     }
 
@@ -50,6 +54,7 @@ impl CloseReason {
             Self::Channel(error) => error.to_string(),
             Self::Upstream(error) => error.to_string(),
             Self::Lookup => "the name was not resolved in time".into(),
+            Self::GaveWay => "another client took the place".into(),
             Self::Stop => "the server is stopping".into(),
         }
     }

@@ -12,8 +12,7 @@ use super::ready::{Entity, RunQueue};
 use super::slots::{ChannelSlot, ClientId, ClientSlot, Feed, UpstreamId, UpstreamSlot};
 use crate::arena::Arena;
 use crate::limits::{
-    QUEUE_HIGH_PERCENT, QUEUE_LIMIT_BYTES_MIN, QUEUE_LOW_PERCENT, QUEUE_POOL_SHARE,
-    QUEUE_SHARE_BYTES_MIN, SLOW_AFTER,
+    QUEUE_HIGH_PERCENT, QUEUE_LOW_PERCENT, QUEUE_POOL_SHARE, QUEUE_SHARE_BYTES_MIN, SLOW_AFTER,
 };
 use crate::pool::Pool;
 use crate::shared::Shared;
@@ -46,14 +45,15 @@ impl Limits {
         let bytes_max = pool.bytes_max();
         let cap = bytes_max / QUEUE_POOL_SHARE;
         let share = (bytes_max / streams.max(1)).max(QUEUE_SHARE_BYTES_MIN);
-        let used_percent = pool.held_bytes() * 100 / bytes_max;
+        // Divided first: where a word has 32 bits, the products would not fit.
+        let used_percent = pool.held_bytes() / (bytes_max / 100);
         // Tenths of the share.
         let tenths = match used_percent {
             95.. => 10,
             85.. => 15,
             _ => 30,
         };
-        let limit = |tenths: usize| (share * tenths / 10).min(cap).max(QUEUE_LIMIT_BYTES_MIN);
+        let limit = |tenths: usize| (share / 10).saturating_mul(tenths).min(cap);
         Self {
             share,
             normal: limit(tenths),
@@ -254,8 +254,8 @@ mod tests {
         );
         let held: Vec<_> = std::iter::from_fn(|| pool.take(2048)).collect();
         let full = Limits::new(&pool, 8);
-        assert_eq!(full.normal, full.share);
-        assert_eq!(full.slow, full.share * 8 / 10);
+        assert_eq!(full.normal, full.share / 10 * 10);
+        assert_eq!(full.slow, full.share / 10 * 8);
         drop(held);
     }
 
@@ -270,7 +270,7 @@ mod tests {
                     "{units} units, {streams} streams"
                 );
                 assert!(limits.slow <= limits.normal);
-                assert!(limits.slow >= QUEUE_LIMIT_BYTES_MIN);
+                assert!(limits.slow >= 8 * 1536);
             }
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod attach;
 pub mod close;
+pub mod complaints;
 pub mod fanout;
 pub mod flow;
 pub mod invariants;
@@ -34,6 +35,7 @@ use crate::shared::Shared;
 use crate::upstream::Outcome;
 use attach::Lookup;
 use close::CloseReason;
+use complaints::{Complaint, Complaints};
 use flow::{Limits, Waiters};
 use ready::{Entity, Owners, RunQueue};
 use slots::{
@@ -53,6 +55,7 @@ pub struct Router {
     timers: Timers,
     graveyard: Vec<Entity>,
     waiters: Waiters,
+    complaints: Complaints,
     /// Clients that have not sent their request yet, oldest first; some may have since.
     reading: VecDeque<ClientId>,
     lookups: HashMap<LookupId, Lookup>,
@@ -88,6 +91,7 @@ impl Router {
             timers: Timers::default(),
             graveyard: Vec::new(),
             waiters: Waiters::default(),
+            complaints: Complaints::default(),
             reading: VecDeque::new(),
             lookups: HashMap::new(),
             next_lookup: 0,
@@ -344,6 +348,9 @@ impl Router {
             return;
         };
         slot.queued = false;
+        if self.stop_at.is_some() {
+            return;
+        }
         slot.retry_at = None;
         let listener = slot.socket.id;
         for _ in 0..ACCEPTS_PER_TURN {
@@ -363,7 +370,9 @@ impl Router {
                 }
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
-                    log::warn!("accepting a connection failed: {error}; trying again");
+                    let text = format!("accepting a connection failed: {error}; trying again");
+                    self.complaints
+                        .warn(Complaint::Accept, self.shared.now, &text);
                     if let Some(slot) = self.listeners.get_mut(id) {
                         slot.retry_at = Some(self.shared.now + ACCEPT_RETRY);
                     }

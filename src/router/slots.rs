@@ -100,6 +100,8 @@ pub struct Subscriber {
     pub client: ClientId,
     /// Whether media passes.
     pub gate: Gate,
+    /// Bytes it may hold beyond its limit: what it was started with, until it has caught up.
+    pub credit: usize,
 }
 
 /// Whether media passes to a subscriber.
@@ -109,8 +111,12 @@ pub enum Gate {
     Waiting,
     /// Runs pass.
     Open,
-    /// The queue was at its limit: runs are skipped, and counted, until it is at half.
-    Skipping,
+    /// The queue was at its limit: runs are skipped, and counted, until it is at half and a decoder can start
+    /// again. `low_since` is when it came to be at half.
+    Skipping {
+        /// Unset while the queue is above half of its limit.
+        low_since: Option<Instant>,
+    },
 }
 
 /// An upstream and whom it feeds.

@@ -470,7 +470,7 @@ fn run(seed: u64) -> Coverage {
         ("reclaim", stats.reclaims),
         ("overrun", stats.packets_overrun),
         ("dropped", stats.packets_dropped),
-        ("client limit", stats.refused.client_limit),
+        ("client limit", stats.refused_for_limit),
         ("pool exhausted", router.shared().pool.exhaustions()),
     ] {
         *coverage.entry(what).or_default() += count;
@@ -667,7 +667,7 @@ fn check_linger(
         if slot
             .subscribers
             .iter()
-            .any(|subscriber| subscriber.gate == Gate::Skipping)
+            .any(|subscriber| matches!(subscriber.gate, Gate::Skipping { .. }))
         {
             world.note("skipping");
         }

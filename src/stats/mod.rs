@@ -9,9 +9,13 @@ pub struct Stats {
     pub connections: u64,
     /// Connections closed again.
     pub connections_closed: u64,
-    /// Requests answered with an error, by class.
-    pub refused: Refused,
-    /// Clients that were given a stream.
+    /// Requests answered with status 4xx.
+    pub client_errors: u64,
+    /// Requests answered with status 5xx, the client limit included.
+    pub server_errors: u64,
+    /// Of those, for the client limit.
+    pub refused_for_limit: u64,
+    /// Clients taken on for a stream.
     pub streams: u64,
     /// Bytes that sockets of clients have taken, heads included.
     pub bytes_sent: u64,
@@ -42,17 +46,6 @@ pub struct Stats {
     pub reclaims: u64,
     /// Loop passes.
     pub ticks: u64,
-}
-
-/// Requests that were not served.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
-    /// Bad requests: status 4xx.
-    pub client_errors: u64,
-    /// The client limit: 503.
-    pub client_limit: u64,
-    /// Sources that could not be started or brought nothing: other 5xx.
-    pub server_errors: u64,
 }
 
 impl fmt::Display for Stats {

@@ -1,0 +1,43 @@
+//! Complaints that do not flood: each kind is logged at most once per interval, the rest is counted.
+//!
+//! Whoever can connect can cause these as often as they like, and the log must not become their victim.
+
+use std::time::Instant;
+
+use crate::limits::COMPLAINT_INTERVAL;
+
+/// What there is to complain about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Complaint {
+    /// The client limit was reached.
+    ClientLimit,
+    /// A group could not be joined.
+    Join,
+    /// A connection could not be accepted.
+    Accept,
+}
+
+/// How many kinds there are.
+const KINDS: usize = Complaint::Accept as usize + 1;
+
+/// When each kind was last logged, and how often it has happened since.
+#[derive(Debug, Default)]
+pub struct Complaints {
+    kinds: [(Option<Instant>, u64); KINDS],
+}
+
+impl Complaints {
+    /// Logs `text` at WARN, unless this kind was logged a moment ago.
+    pub fn warn(&mut self, kind: Complaint, now: Instant, text: &str) {
+        let (logged_at, unlogged) = &mut self.kinds[kind as usize];
+        if logged_at.is_some_and(|at| now < at + COMPLAINT_INTERVAL) {
+            *unlogged += 1;
+            return;
+        }
+        *logged_at = Some(now);
+        match std::mem::take(unlogged) {
+            0 => log::warn!("{text}"),
+            count => log::warn!("{text} (and {count} times since the last such line)"),
+        }
+    }
+}
