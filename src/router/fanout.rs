@@ -104,3 +104,108 @@ fn pass(
         sink.client.drop_run(media, &mut shared.stats);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::arena::Id;
+    use crate::client::Client;
+    use crate::router::slots::Feed;
+    use crate::sim::Bench;
+
+    /// A client on a channel, in a pool where its limit is some eighty runs.
+    struct Seat {
+        bench: Bench,
+        sink: ClientSlot,
+        subscriber: Subscriber,
+    }
+
+    impl Seat {
+        fn new() -> Self {
+            let bench = Bench::new(512);
+            let peer = "192.0.2.1:1".parse().expect("an address");
+            let mut client = Client::new(bench.socket, peer, bench.shared.now);
+            client.await_stream();
+            Self {
+                bench,
+                sink: ClientSlot {
+                    client,
+                    feed: Feed::None,
+                    streams: true,
+                    any_upstream_paused: Default::default(),
+                    queued: false,
+                    armed: None,
+                },
+                subscriber: Subscriber {
+                    client: Id::from_parts(0, 0),
+                    gate: Gate::Open,
+                    credit: 0,
+                },
+            }
+        }
+
+        /// A run comes; tells whether it was given to the client.
+        fn pass(&mut self, start: Option<u32>) -> bool {
+            let shared = &mut self.bench.shared;
+            let view = shared.pool.take(2048).expect("room").freeze(1316);
+            let media = Run {
+                view,
+                packets: 1,
+                start,
+            };
+            let limits = Limits::new(&shared.pool, 1);
+            let before = self.sink.client.queued_bytes();
+            pass(
+                &mut self.subscriber,
+                &mut self.sink,
+                &media,
+                limits,
+                true,
+                shared,
+            );
+            self.sink.client.queued_bytes() > before
+        }
+
+        fn take_all(&mut self) {
+            self.sink.client.shed(0, &mut self.bench.shared.stats);
+        }
+    }
+
+    #[test]
+    fn a_client_that_skipped_resumes_where_a_decoder_can_start() {
+        let mut seat = Seat::new();
+        while seat.pass(None) {}
+        assert!(!seat.pass(Some(0)), "the queue is still full");
+        seat.take_all();
+        assert!(!seat.pass(None), "the middle of a picture");
+        assert!(seat.pass(Some(188)));
+        assert!(seat.pass(None));
+    }
+
+    #[test]
+    fn it_resumes_anywhere_when_no_such_point_comes() {
+        let mut seat = Seat::new();
+        while seat.pass(None) {}
+        seat.take_all();
+        assert!(!seat.pass(None));
+        seat.bench.pass(RESUME_WAIT - Duration::from_millis(1));
+        assert!(!seat.pass(None));
+        seat.bench.pass(Duration::from_millis(1));
+        assert!(seat.pass(None));
+    }
+
+    #[test]
+    fn what_a_newcomer_was_started_with_does_not_count_against_it() {
+        let mut seat = Seat::new();
+        while seat.pass(None) {}
+        // The same queue, had it been filled from the ring.
+        seat.subscriber.gate = Gate::Open;
+        seat.subscriber.credit = seat.sink.client.held_bytes();
+        assert!(seat.pass(None));
+        seat.take_all();
+        assert!(seat.pass(None));
+        assert_eq!(seat.subscriber.credit, 0, "it has caught up");
+    }
+}

@@ -655,12 +655,12 @@ impl Router {
         let Some(sink) = clients.get_mut(id) else {
             return;
         };
-        if sink.client.is_closed() {
-            return graveyard.push(Entity::Client(id));
-        }
-        if sink.streams && sink.client.is_lingering() {
+        if sink.streams && (sink.client.is_lingering() || sink.client.is_closed()) {
             sink.streams = false;
             *streams -= 1;
+        }
+        if sink.client.is_closed() {
+            return graveyard.push(Entity::Client(id));
         }
         run.push_if(sink.client.runnable(), Entity::Client(id), &mut sink.queued);
         timers.arm(Entity::Client(id), sink.deadline(), &mut sink.armed);
