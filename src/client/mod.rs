@@ -57,6 +57,8 @@ pub enum Ended {
     Gone,
     /// No request came in time and the answer could not be sent either, or the connection gave way to a new one.
     Idle,
+    /// There was no memory left to answer with.
+    Memory,
     /// The program stops.
     Stop,
 }
@@ -272,7 +274,7 @@ impl Client {
                 self.state = State::Draining;
             }
             // Not even the reserve is left: there is no memory to say so with.
-            None => self.close(Ended::Stop),
+            None => self.close(Ended::Memory),
         }
     }
 

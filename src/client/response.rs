@@ -21,14 +21,10 @@ pub enum Status {
     UriTooLong,
     /// 431
     HeadersTooLarge,
-    /// 500
-    InternalServerError,
     /// 502
     BadGateway,
     /// 503
     ServiceUnavailable,
-    /// 504
-    GatewayTimeout,
     /// 505
     VersionNotSupported,
 }
@@ -54,10 +50,8 @@ impl Status {
             Self::RequestTimeout => (408, "Request Timeout"),
             Self::UriTooLong => (414, "URI Too Long"),
             Self::HeadersTooLarge => (431, "Request Header Fields Too Large"),
-            Self::InternalServerError => (500, "Internal Server Error"),
             Self::BadGateway => (502, "Bad Gateway"),
             Self::ServiceUnavailable => (503, "Service Unavailable"),
-            Self::GatewayTimeout => (504, "Gateway Timeout"),
             Self::VersionNotSupported => (505, "HTTP Version Not Supported"),
         }
     }

@@ -410,25 +410,22 @@ impl Router {
 
     /// A connection without a request gives way when there are too many of them, the oldest first.
     fn bound_reading(&mut self) {
-        while self.reading.len() > CONNECTIONS_READING_MAX {
-            let Some(id) = self.reading.pop_front() else {
-                return;
-            };
-            if let Some(sink) = self.clients.get_mut(id)
-                && sink.client.is_reading()
-            {
-                sink.client.close(Ended::Idle);
-                self.after_turn(id);
-            }
+        if self.reading.len() <= CONNECTIONS_READING_MAX {
+            return;
         }
-        // Those in front that have sent their request are not in the way any more.
-        while let Some(id) = self.reading.front()
-            && self
-                .clients
+        // Those that have sent their request are not in the way any more.
+        let clients = &self.clients;
+        self.reading.retain(|id| {
+            clients
                 .get(*id)
-                .is_none_or(|sink| !sink.client.is_reading())
+                .is_some_and(|sink| sink.client.is_reading())
+        });
+        if self.reading.len() > CONNECTIONS_READING_MAX
+            && let Some(id) = self.reading.pop_front()
+            && let Some(sink) = self.clients.get_mut(id)
         {
-            self.reading.pop_front();
+            sink.client.close(Ended::Idle);
+            self.after_turn(id);
         }
     }
 
@@ -549,7 +546,7 @@ impl Router {
             match outcome {
                 Outcome::Head(head) => match shared.pool.copy_reserved(&head) {
                     Some(head) => sink.client.begin_stream(head, shared.now),
-                    None => sink.client.close(Ended::Stop),
+                    None => sink.client.close(Ended::Memory),
                 },
                 Outcome::Body(view) => sink.client.push_body(view, shared.now),
                 Outcome::End => ended = true,

@@ -731,7 +731,8 @@ fn judge(router: &Router, world: &mut World, scenario: &Scenario, stopped: Optio
                 "client {peer} read everything"
             );
             // Where not even the reserve is left, a connection is closed without a word.
-            let mute = closed == Some(ClientEnded::Stop) && scenario.config.pool_buffers_max < 1024;
+            let mute =
+                closed == Some(ClientEnded::Memory) && scenario.config.pool_buffers_max < 1024;
             let idle = client.request.is_empty();
             assert!(
                 !viewer.is_empty() || mute || idle,
