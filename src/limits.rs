@@ -16,7 +16,7 @@ pub const POOL_UNITS_MIN: usize = 64;
 /// Smallest buffer, bytes: an Ethernet datagram's payload or a response head.
 pub const BUFFER_BYTES_MIN: usize = 2 << 10;
 /// Largest buffer, bytes: what one channel may bring in one tick.
-pub const BUFFER_BYTES_MAX: usize = 256 << 10;
+pub const BUFFER_BYTES_MAX: usize = 1 << 20;
 /// One part in this many of the pool is kept for response heads and error answers …
 pub const POOL_RESERVE_SHARE: usize = 8;
 /// … but at most this many bytes.
@@ -26,7 +26,7 @@ pub const POOL_RESERVE_BYTES_MAX: usize = 96 << 10;
 pub const POOL_PATIENT_PERCENT: usize = 80;
 /// Bytes of unused buffers kept for reuse. Measured: when a tick's buffers of eight channels do not fit, the
 /// heap grows and shrinks with every tick, which costs half as much again as receiving.
-pub const POOL_SPARE_BYTES_MAX: usize = 1 << 20;
+pub const POOL_SPARE_BYTES_MAX: usize = 2 << 20;
 /// Trimming this much at a time makes it worth while to ask the allocator to give memory back.
 pub const POOL_TRIM_BYTES: usize = 128 << 10;
 /// Spare buffers that nobody has wanted for this long go back to the allocator.
@@ -67,7 +67,7 @@ pub const TICK_SLACK: Duration = Duration::from_millis(1);
 /// Ticks in a row that bring nothing before a channel's socket goes back to the poll.
 pub const QUIET_TICKS: u32 = 4;
 /// Bytes a channel may bring in one tick before the tick is shortened.
-pub const TICK_BYTES_MAX: usize = 256 << 10;
+pub const TICK_BYTES_MAX: usize = 1 << 20;
 /// Buffers a channel fills per turn; more waits for the next turn.
 pub const CHANNEL_BUFFERS_PER_TURN: usize = 8;
 /// From so many subscribers on, runs go out by page reference (`sendfile`). Measured, see `scripts/bench`.

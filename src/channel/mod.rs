@@ -218,6 +218,8 @@ impl Channel {
     ) -> Result<(), ChannelError> {
         let now = shared.now;
         if self.runnable() || self.tick_at().is_some_and(|at| at <= now) {
+            let is_wide = audience.subscribers >= SHARED_PAGES_SUBSCRIBERS;
+            self.receiver.note_audience(is_wide);
             let received = self
                 .receiver
                 .receive(self.socket.id, shared, runs)

@@ -67,6 +67,8 @@ pub struct Receiver {
     layout: Layout,
     /// Bytes one turn is expected to bring; sizes the buffer.
     expected_bytes: usize,
+    /// Many subscribers share each run.
+    is_wide: bool,
     payload_kind: Option<PayloadKind>,
     counters: Counters,
     /// Packets that have become deliverable; scratch.
@@ -80,10 +82,16 @@ impl Receiver {
             window: Window::new(reorder::WINDOW, HOLE_WAIT, START_WAIT),
             layout: FIRST_LAYOUT,
             expected_bytes: 4 * BUFFER_BYTES_MIN,
+            is_wide: false,
             payload_kind: None,
             counters: Counters::default(),
             ready: Vec::new(),
         }
+    }
+
+    /// Notes whether many subscribers share each run.
+    pub fn note_audience(&mut self, is_wide: bool) {
+        self.is_wide = is_wide;
     }
 
     /// What became of the datagrams.
@@ -107,7 +115,13 @@ impl Receiver {
     /// Bytes of the buffer the next turn starts with.
     pub fn buffer_bytes(&self, pool: &Pool) -> usize {
         debug_assert!(self.layout.body <= pool.buffer_bytes_max());
-        self.expected_bytes
+        // A run in two pieces costs every client of a large audience a second write; a few pages do not matter.
+        let headroom = if self.is_wide {
+            self.expected_bytes / 2
+        } else {
+            0
+        };
+        (self.expected_bytes + headroom)
             .clamp(BUFFER_BYTES_MIN, pool.buffer_bytes_max())
             .max(self.layout.body)
     }

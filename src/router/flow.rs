@@ -3,7 +3,7 @@
 //! Only this file sets a [`PauseFlag`]. Pausing changes no registration: the socket keeps its cached
 //! readiness, so that bytes which arrive meanwhile are read at the resume without a new edge.
 //!
-//! A client's limit is its fair share of the whole pool, more while the pool is nearly empty of use and less
+//! A client's limit is a source's fair share of the whole pool, more while most of the pool is free and less
 //! when it is nearly full (server spec §11.2). The share is taken from the pool's bound and not from what
 //! happens to be allocated, so a stalled client cannot raise its own limit, and nobody may hold more than a
 //! quarter of the pool.
@@ -31,7 +31,7 @@ impl PauseFlag {
 /// How much clients may hold now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// A client's share of the pool, bytes.
+    /// A source's share of the pool, bytes.
     share: usize,
     /// The limit of a client that keeps up, bytes held.
     normal: usize,
@@ -40,11 +40,14 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For `streams` clients that hold or await media.
-    pub fn new(pool: &Pool, streams: usize) -> Self {
+    /// For a router that receives from `sources` channels and upstreams.
+    ///
+    /// The shares are those of sources and not of clients: the clients of one channel hold views of the same
+    /// buffers, so that together they pin little more than the one that is farthest behind.
+    pub fn new(pool: &Pool, sources: usize) -> Self {
         let bytes_max = pool.bytes_max();
         let cap = bytes_max / QUEUE_POOL_SHARE;
-        let share = (bytes_max / streams.max(1)).max(QUEUE_SHARE_BYTES_MIN);
+        let share = (bytes_max / sources.max(1)).max(QUEUE_SHARE_BYTES_MIN);
         // Divided first: where a word has 32 bits, the products would not fit.
         let used_percent = pool.held_bytes() / (bytes_max / 100);
         // Tenths of the share.
@@ -111,13 +114,12 @@ pub fn on_client_drain(
     sink: &mut ClientSlot,
     upstreams: &mut Arena<UpstreamSlot>,
     run: &mut RunQueue,
-    pool: &Pool,
-    streams: usize,
+    limits: Limits,
 ) {
     if !sink.any_upstream_paused.0 {
         return;
     }
-    if sink.client.held_bytes() > Limits::new(pool, streams).low(sink) {
+    if sink.client.held_bytes() > limits.low(sink) {
         return;
     }
     sink.any_upstream_paused = PauseFlag(false);
@@ -263,11 +265,11 @@ mod tests {
     fn every_pool_leaves_room_between_the_marks_and_the_limit() {
         for units in [64, 65, 100, 112, 128, 1024, 16_384] {
             let pool = Pool::new(units * 1536);
-            for streams in [1, 2, 5, 100] {
-                let limits = Limits::new(&pool, streams);
+            for sources in [1, 2, 5, 100] {
+                let limits = Limits::new(&pool, sources);
                 assert!(
                     limits.normal <= pool.bytes_max(),
-                    "{units} units, {streams} streams"
+                    "{units} units, {sources} sources"
                 );
                 assert!(limits.slow <= limits.normal);
                 assert!(limits.slow >= 8 * 1536);

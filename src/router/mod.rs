@@ -443,27 +443,20 @@ impl Router {
                 &mut self.shared,
             );
         }
+        let limits = self.limits();
         let mut runs = std::mem::take(&mut self.runs);
         let Self {
             clients,
             channels,
             run,
             shared,
-            streams,
             ..
         } = self;
         let Some(slot) = channels.get_mut(id) else {
             return;
         };
         let result = slot.channel.run(slot.audience(), shared, &mut runs);
-        fanout::deliver(
-            slot,
-            &runs,
-            Limits::new(&shared.pool, *streams),
-            clients,
-            run,
-            shared,
-        );
+        fanout::deliver(slot, &runs, limits, clients, run, shared);
         for subscriber in &slot.subscribers {
             if let Some(sink) = clients.get_mut(subscriber.client) {
                 self.timers.arm(
@@ -515,6 +508,7 @@ impl Router {
     fn run_upstream(&mut self, id: UpstreamId) {
         let wanted = UPSTREAM_READ_BYTES.min(self.shared.pool.buffer_bytes_max());
         flow::reclaim_patient(wanted, &mut self.channels, &mut self.shared);
+        let limits = self.limits();
         let mut outcomes = std::mem::take(&mut self.outcomes);
         let Self {
             clients,
@@ -523,7 +517,6 @@ impl Router {
             run,
             graveyard,
             waiters,
-            streams,
             ..
         } = self;
         let Some(source) = upstreams.get_mut(id) else {
@@ -537,7 +530,6 @@ impl Router {
             return graveyard.push(Entity::Upstream(id));
         };
         let may_read = !source.upstream_paused.is_set() && !source.starved;
-        let limits = Limits::new(&shared.pool, *streams);
         let room = if may_read { limits.room(sink) } else { 0 };
         source.upstream.run(room, shared, &mut outcomes);
         let mut failed = None;
@@ -609,19 +601,19 @@ impl Router {
         if let Some(request) = request {
             self.dispatch(id, &request);
         }
+        let limits = self.limits();
         let Self {
             clients,
             upstreams,
             shared,
             run,
-            streams,
             ..
         } = self;
         let Some(sink) = clients.get_mut(id) else {
             return;
         };
         sink.client.flush(shared);
-        flow::on_client_drain(sink, upstreams, run, &shared.pool, *streams);
+        flow::on_client_drain(sink, upstreams, run, limits);
         self.after_turn(id);
     }
 
@@ -636,6 +628,14 @@ impl Router {
         if !crate::sim::serve(self, id, request) {
             self.serve(id, request);
         }
+    }
+
+    /// How much clients may hold now.
+    fn limits(&self) -> Limits {
+        Limits::new(
+            &self.shared.pool,
+            self.channels.len() + self.upstreams.len(),
+        )
     }
 
     /// After anything was done to a client: queue it, arm it, or bury it. One that has been sent everything no
