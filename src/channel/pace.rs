@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{
     DATAGRAM_CHARGE_PERCENT, FLUSH_FEW, FLUSH_INTERVAL_FEW, FLUSH_INTERVAL_MANY,
-    FLUSH_INTERVAL_MIN, FLUSH_MANY, RECEIVE_BUFFER_BYTES_MAX, RECEIVE_BUFFER_TIME, TICK_BYTES_MAX,
+    FLUSH_INTERVAL_MIN, FLUSH_MANY, RECEIVE_BUFFER_BYTES_MAX, RECEIVE_BUFFER_TIME,
+    SHARED_PAGES_SUBSCRIBERS, TICK_BYTES_MAX, TICK_BYTES_WIDE_MAX,
 };
 
 /// Chooses the interval between two ticks from the audience and from the rate.
@@ -49,8 +50,13 @@ impl Pace {
     }
 
     /// Payload that may gather in one tick: half of what the kernel can hold, and at most one large buffer.
-    fn tick_bytes_max(&self) -> f64 {
-        (self.receive_buffer_bytes / DATAGRAM_CHARGE_PERCENT * 100 / 2).min(TICK_BYTES_MAX) as f64
+    fn tick_bytes_max(&self, subscribers: usize) -> f64 {
+        let large = if subscribers >= SHARED_PAGES_SUBSCRIBERS {
+            TICK_BYTES_WIDE_MAX
+        } else {
+            TICK_BYTES_MAX
+        };
+        (self.receive_buffer_bytes / DATAGRAM_CHARGE_PERCENT * 100 / 2).min(large) as f64
     }
 
     /// Notes what a tick has brought.
@@ -69,10 +75,11 @@ impl Pace {
     /// Time from one tick to the next; zero hands on every packet at once.
     pub fn interval(&self, subscribers: usize) -> Duration {
         let wanted = self.configured.unwrap_or_else(|| by_audience(subscribers));
-        if wanted.is_zero() || self.rate * wanted.as_secs_f64() <= self.tick_bytes_max() {
+        let tick_bytes_max = self.tick_bytes_max(subscribers);
+        if wanted.is_zero() || self.rate * wanted.as_secs_f64() <= tick_bytes_max {
             return wanted;
         }
-        let safe = Duration::from_secs_f64(self.tick_bytes_max() / self.rate);
+        let safe = Duration::from_secs_f64(tick_bytes_max / self.rate);
         safe.clamp(FLUSH_INTERVAL_MIN.min(wanted), wanted)
     }
 }
