@@ -454,21 +454,8 @@ fn thousands_of_slow_heads_do_not_lock_out_a_real_client() {
 
 /// Raises our own limit of open descriptors as far as it goes.
 fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `limit` is valid and outlives both calls.
-    unsafe {
-        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
-        limit.rlim_cur = limit.rlim_max;
-        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
-    }
-    assert!(
-        limit.rlim_cur >= 4096,
-        "at most {} descriptors are allowed",
-        limit.rlim_cur
-    );
+    let limit = flowgate::sys::process::raise_descriptor_limit().expect("the limit is raised");
+    assert!(limit >= 4096, "at most {limit} descriptors are allowed");
 }
 
 #[test]

@@ -293,20 +293,8 @@ fn missing_port_is_1234() {
 
 /// A picture whose key frames lie far apart, so that nobody can begin by luck.
 fn send_with_distant_key_frames(url: &str) -> crate::support::tool::Tool {
-    let mut command = std::process::Command::new("ffmpeg");
+    let mut command = ffmpeg::encoder("testsrc2=size=320x180:rate=25");
     command
-        .args(["-nostdin", "-v", "error", "-re", "-f", "lavfi"])
-        .args(["-i", "testsrc2=size=320x180:rate=25"])
-        .args([
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-tune",
-            "zerolatency",
-            "-threads",
-            "1",
-        ])
         .args([
             "-g",
             "1000",

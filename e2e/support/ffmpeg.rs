@@ -19,25 +19,19 @@ pub(crate) fn send(url: &str, seconds: u32) -> Tool {
     } else {
         "mpegts"
     };
+    let mut command = encoder(&format!("testsrc2=size=320x180:rate=25:duration={seconds}"));
+    command.args(["-g", "25", "-b:v", "1M", "-f", format, url]);
+    Tool::start(&mut command)
+}
+
+/// An ffmpeg that encodes a test picture in real time, without delay.
+pub(crate) fn encoder(picture: &str) -> Command {
     let mut command = Command::new("ffmpeg");
     command
         .args(["-nostdin", "-v", "error", "-re", "-f", "lavfi"])
-        .args([
-            "-i",
-            &format!("testsrc2=size=320x180:rate=25:duration={seconds}"),
-        ])
-        .args([
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-tune",
-            "zerolatency",
-            "-threads",
-            "1",
-        ])
-        .args(["-g", "25", "-b:v", "1M", "-f", format, url]);
-    Tool::start(&mut command)
+        .args(["-i", picture, "-c:v", "libx264", "-threads", "1"])
+        .args(["-preset", "ultrafast", "-tune", "zerolatency"]);
+    command
 }
 
 /// Fetches `url` into a file, until the server ends it or `limit` is over.

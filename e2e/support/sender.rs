@@ -1,6 +1,5 @@
 //! A sender of numbered TS packets, which can be followed through to the client one by one.
 
-use std::ffi::CString;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -131,11 +130,7 @@ impl Source {
 }
 
 fn index(link: &str) -> u32 {
-    let name = CString::new(link).expect("a name");
-    // SAFETY: the pointer is that of a string which ends in zero and outlives the call.
-    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    assert_ne!(index, 0, "no link {link}");
-    index
+    flowgate::sys::udp::interface_index(link).unwrap_or_else(|| panic!("no link {link}"))
 }
 
 /// A running [`Source`].
