@@ -143,7 +143,7 @@ fn is_ipv6(host: &str) -> bool {
 }
 
 /// An IPv4 address or what may be a host name; the resolver knows better.
-fn is_name(host: &str) -> bool {
+pub(super) fn is_name(host: &str) -> bool {
     let first = host.bytes().next();
     host.len() <= HOST_BYTES_MAX
         && first.is_some_and(|byte| byte.is_ascii_alphanumeric())

@@ -6,6 +6,7 @@
 
 mod listen;
 pub mod parse;
+mod policy;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use crate::limits;
 
 pub use listen::ListenAddr;
+pub use policy::{Class, Denied, POLICY_ENTRIES_MAX, UpstreamPolicy};
 
 /// The port of a listen address that names none.
 pub const PORT_DEFAULT: u16 = 5140;
