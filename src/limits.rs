@@ -148,6 +148,12 @@ pub const LOOKUP_WAIT: Duration = Duration::from_secs(5);
 pub const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 /// Addresses kept of one look-up.
 pub const ADDRESSES_MAX: usize = 16;
+/// Default of `--http-connect-timeout`, per address (http-proxy spec §8).
+pub const HTTP_CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
+/// Default of `--http-head-timeout`: players count on an answer after about so long (http-proxy spec §9).
+pub const HTTP_HEAD_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
+/// Default of `--http-idle-timeout`. Chosen: longer than any segment a live packager waits for.
+pub const HTTP_IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 /// Bytes read from a TCP upstream at a time.
 pub const UPSTREAM_READ_BYTES: usize = 16 << 10;
 /// Reads from one TCP upstream per turn.

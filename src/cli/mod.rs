@@ -393,7 +393,7 @@ fn help(program: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{ListenAddr, Verbosity};
+    use crate::config::{Hostname, ListenAddr, Token, UpstreamPolicy, Verbosity};
     use crate::limits::LISTENERS_MAX;
     use proptest::prelude::*;
     use std::time::Duration;
@@ -499,7 +499,10 @@ mod tests {
     #[test]
     fn every_option_sets_its_own_setting() {
         let default = Config::default;
-        let table: [(&[&str], Config); 17] = [
+        let mut policy = UpstreamPolicy::default();
+        policy.deny("all").unwrap();
+        policy.allow("10.0.0.0/8,x.test").unwrap();
+        let table: [(&[&str], Config); 30] = [
             (
                 &["-l", "8080"],
                 Config {
@@ -546,6 +549,102 @@ mod tests {
                 &["-r", "eth1"],
                 Config {
                     upstream_interface_multicast: Some("eth1".to_owned()),
+                    ..default()
+                },
+            ),
+            (
+                &["-y", "eth2"],
+                Config {
+                    upstream_interface_http: Some("eth2".to_owned()),
+                    ..default()
+                },
+            ),
+            (
+                &[
+                    "--upstream-deny",
+                    "all",
+                    "--upstream-allow",
+                    "10.0.0.0/8,x.test",
+                ],
+                Config {
+                    upstream_policy: policy,
+                    ..default()
+                },
+            ),
+            (
+                &["-g", "VLC/3.0"],
+                Config {
+                    http_proxy_user_agent: Some("VLC/3.0".to_owned()),
+                    ..default()
+                },
+            ),
+            (
+                &["--http-connect-timeout", "0.5"],
+                Config {
+                    http_connect_timeout: Duration::from_millis(500),
+                    ..default()
+                },
+            ),
+            (
+                &["--http-head-timeout", "30"],
+                Config {
+                    http_head_timeout: Duration::from_secs(30),
+                    ..default()
+                },
+            ),
+            (
+                &["--http-idle-timeout", "10"],
+                Config {
+                    http_idle_timeout: Duration::from_secs(10),
+                    ..default()
+                },
+            ),
+            (
+                &["--tls-ca", "ca.pem"],
+                Config {
+                    tls_ca: Some("ca.pem".into()),
+                    ..default()
+                },
+            ),
+            (
+                &["-H", "tv.home"],
+                Config {
+                    hostname: Some(Hostname::parse("tv.home").unwrap()),
+                    ..default()
+                },
+            ),
+            (
+                &["-X"],
+                Config {
+                    xff: true,
+                    ..default()
+                },
+            ),
+            (
+                &["-T", "s"],
+                Config {
+                    r2h_token: Some(Token::parse("s").unwrap()),
+                    ..default()
+                },
+            ),
+            (
+                &["-O", "*"],
+                Config {
+                    cors_allow_origin: Some("*".to_owned()),
+                    ..default()
+                },
+            ),
+            (
+                &["--app-path-prefix", "tv/"],
+                Config {
+                    app_path_prefix: "/tv".to_owned(),
+                    ..default()
+                },
+            ),
+            (
+                &["--use-relative-path-in-m3u"],
+                Config {
+                    use_relative_path_in_m3u: true,
                     ..default()
                 },
             ),
@@ -624,6 +723,9 @@ mod tests {
             assert_eq!(run(args), config, "{args:?}");
         }
         assert_eq!(run(&["-C"]), default());
+        for empty in ["-g", "-H", "-T", "-O", "--app-path-prefix"] {
+            assert_eq!(run(&[empty, "x", empty, ""]), default(), "{empty}");
+        }
     }
 
     #[test]
@@ -659,6 +761,34 @@ mod tests {
         ] {
             assert_eq!(refused(&args), error);
         }
+    }
+
+    #[test]
+    fn refused_token_is_not_shown() {
+        let error = refused(&["-T", "s3cret\n"]);
+        assert!(
+            error.starts_with("-T/--r2h-token: \"***\" is not accepted"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn patterns_of_the_policy_add_up_in_order() {
+        let policy = run(&[
+            "--upstream-allow=a.test",
+            "--upstream-deny=all",
+            "--upstream-allow=b.test",
+        ])
+        .upstream_policy;
+        let mut expected = UpstreamPolicy::default();
+        expected.allow("a.test").unwrap();
+        expected.deny("all").unwrap();
+        expected.allow("b.test").unwrap();
+        assert_eq!(policy, expected);
+        assert!(
+            refused(&["--upstream-deny", "all,a b"])
+                .starts_with("--upstream-deny: \"a b\" is not accepted")
+        );
     }
 
     #[test]
@@ -936,7 +1066,7 @@ mod tests {
             });
         prop_oneof![
             long,
-            "-[lmUirRBbvqChV-]{1,4}[0-9a]{0,3}",
+            "-[lmUirRygHXTOBbvqChV-]{1,4}[0-9a]{0,3}",
             "[0-9.]{1,6}",
             "demo|off|auto|--|-",
             any::<String>(),

@@ -31,6 +31,10 @@ pub enum Group {
     Listening,
     /// What is received and how.
     Channels,
+    /// Where HTTP sources are and how long they may take.
+    HttpUpstreams,
+    /// Who is served, and under which name.
+    Access,
     /// What is sent, and the memory for it.
     Output,
     /// The diagnostic log.
@@ -41,9 +45,11 @@ pub enum Group {
 
 impl Group {
     /// All headings in the order of the help text.
-    pub const ALL: [Group; 5] = [
+    pub const ALL: [Group; 7] = [
         Group::Listening,
         Group::Channels,
+        Group::HttpUpstreams,
+        Group::Access,
         Group::Output,
         Group::Logging,
         Group::Other,
@@ -54,6 +60,8 @@ impl Group {
         match self {
             Group::Listening => "Listening",
             Group::Channels => "Channels",
+            Group::HttpUpstreams => "HTTP upstreams",
+            Group::Access => "Access",
             Group::Output => "Output and memory",
             Group::Logging => "Logging",
             Group::Other => "Other",
@@ -82,7 +90,7 @@ pub fn options() -> &'static [OptionSpec] {
     &OPTIONS
 }
 
-static OPTIONS: [OptionSpec; 19] = [
+static OPTIONS: [OptionSpec; 33] = [
     OptionSpec {
         short: Some('l'),
         long: "listen",
@@ -226,6 +234,176 @@ static OPTIONS: [OptionSpec; 19] = [
             draft.config.udp_receive_buffer_bytes = parse::udp_receive_buffer_bytes(text)?;
             Ok(())
         }),
+    },
+    OptionSpec {
+        short: Some('y'),
+        long: "upstream-interface-http",
+        argument: Some("ifname"),
+        default: None,
+        range: None,
+        description: "network interface for HTTP upstreams, in place of -i",
+        group: Group::HttpUpstreams,
+        effect: Effect::Set(|draft, text| {
+            draft.config.upstream_interface_http = Some(parse::interface(text)?);
+            Ok(())
+        }),
+    },
+    OptionSpec {
+        short: None,
+        long: "upstream-allow",
+        argument: Some("pattern,..."),
+        default: None,
+        range: None,
+        description: "let the HTTP proxy connect to these addresses, networks, names (also *.name) or kinds (all, public, private, loopback, link-local, multicast); may be repeated; of these two options the last pattern that matches decides",
+        group: Group::HttpUpstreams,
+        effect: Effect::Set(|draft, text| draft.config.upstream_policy.allow(text)),
+    },
+    OptionSpec {
+        short: None,
+        long: "upstream-deny",
+        argument: Some("pattern,..."),
+        default: None,
+        range: None,
+        description: "keep the HTTP proxy from them; without either, loopback, link-local and multicast are denied",
+        group: Group::HttpUpstreams,
+        effect: Effect::Set(|draft, text| draft.config.upstream_policy.deny(text)),
+    },
+    OptionSpec {
+        short: Some('g'),
+        long: "http-proxy-user-agent",
+        argument: Some("text"),
+        default: None,
+        range: None,
+        description: "replaces the client's User-Agent towards HTTP upstreams",
+        group: Group::HttpUpstreams,
+        effect: Effect::Set(|draft, text| {
+            draft.config.http_proxy_user_agent = parse::http_proxy_user_agent(text)?;
+            Ok(())
+        }),
+    },
+    OptionSpec {
+        short: None,
+        long: "http-connect-timeout",
+        argument: Some("seconds"),
+        default: Some("3"),
+        range: Some("0.1 to 120"),
+        description: "each address of an HTTP upstream is tried for so long",
+        group: Group::HttpUpstreams,
+        effect: Effect::Set(|draft, text| {
+            draft.config.http_connect_timeout = parse::http_connect_timeout(text)?;
+            Ok(())
+        }),
+    },
+    OptionSpec {
+        short: None,
+        long: "http-head-timeout",
+        argument: Some("seconds"),
+        default: Some("3"),
+        range: Some("0.1 to 3600"),
+        description: "an HTTP upstream without a complete response head for so long has failed",
+        group: Group::HttpUpstreams,
+        effect: Effect::Set(|draft, text| {
+            draft.config.http_head_timeout = parse::http_head_timeout(text)?;
+            Ok(())
+        }),
+    },
+    OptionSpec {
+        short: None,
+        long: "http-idle-timeout",
+        argument: Some("seconds"),
+        default: Some("60"),
+        range: Some("0.1 to 86400"),
+        description: "an HTTP upstream that sends nothing of a body for so long has failed; pauses do not count",
+        group: Group::HttpUpstreams,
+        effect: Effect::Set(|draft, text| {
+            draft.config.http_idle_timeout = parse::http_idle_timeout(text)?;
+            Ok(())
+        }),
+    },
+    OptionSpec {
+        short: None,
+        long: "tls-ca",
+        argument: Some("file"),
+        default: None,
+        range: None,
+        description: "PEM file of authorities to trust for https, besides the system's",
+        group: Group::HttpUpstreams,
+        effect: Effect::Set(|draft, text| {
+            draft.config.tls_ca = Some(parse::tls_ca(text)?);
+            Ok(())
+        }),
+    },
+    OptionSpec {
+        short: Some('H'),
+        long: "hostname",
+        argument: Some("host"),
+        default: None,
+        range: None,
+        description: "answer only requests whose Host is this; host[:port] or a URL, of which links are made",
+        group: Group::Access,
+        effect: Effect::Set(|draft, text| {
+            draft.config.hostname = parse::hostname(text)?;
+            Ok(())
+        }),
+    },
+    OptionSpec {
+        short: Some('X'),
+        long: "xff",
+        argument: None,
+        default: None,
+        range: None,
+        description: "believe X-Forwarded-For, -Host and -Proto: only behind a proxy",
+        group: Group::Access,
+        effect: Effect::Switch(|config| config.xff = true),
+    },
+    OptionSpec {
+        short: Some('T'),
+        long: "r2h-token",
+        argument: Some("text"),
+        default: None,
+        range: None,
+        description: "ask for this token: ?r2h-token=, a cookie of that name, or R2HTOKEN/ in User-Agent",
+        group: Group::Access,
+        effect: Effect::Set(|draft, text| {
+            draft.config.r2h_token = parse::r2h_token(text)?;
+            Ok(())
+        }),
+    },
+    OptionSpec {
+        short: Some('O'),
+        long: "cors-allow-origin",
+        argument: Some("origin"),
+        default: None,
+        range: None,
+        description: "let web pages of this origin, or of any with *, use the router (CORS)",
+        group: Group::Access,
+        effect: Effect::Set(|draft, text| {
+            draft.config.cors_allow_origin = parse::cors_allow_origin(text)?;
+            Ok(())
+        }),
+    },
+    OptionSpec {
+        short: None,
+        long: "app-path-prefix",
+        argument: Some("path"),
+        default: None,
+        range: None,
+        description: "serve everything below this path",
+        group: Group::Access,
+        effect: Effect::Set(|draft, text| {
+            draft.config.app_path_prefix = parse::app_path_prefix(text)?;
+            Ok(())
+        }),
+    },
+    OptionSpec {
+        short: None,
+        long: "use-relative-path-in-m3u",
+        argument: None,
+        default: None,
+        range: None,
+        description: "begin links in playlists with the path, without scheme and host",
+        group: Group::Access,
+        effect: Effect::Switch(|config| config.use_relative_path_in_m3u = true),
     },
     OptionSpec {
         short: Some('b'),

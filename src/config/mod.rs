@@ -4,17 +4,22 @@
 //! the text comes from (the command line, later a file) is not known here. Nothing here opens a socket;
 //! [`ListenAddr::resolve`] asks the system's resolver and may block, so it belongs to the start.
 
+mod hostname;
 mod listen;
 pub mod parse;
 mod policy;
+mod token;
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
 
+pub use hostname::{Hostname, Scheme};
 pub use listen::ListenAddr;
 pub use policy::{Class, Denied, POLICY_ENTRIES_MAX, UpstreamPolicy};
+pub use token::{TOKEN_BYTES_MAX, Token};
 
 /// The port of a listen address that names none.
 pub const PORT_DEFAULT: u16 = 5140;
@@ -38,6 +43,19 @@ pub const FLUSH_INTERVAL: RangeInclusive<Duration> = Duration::ZERO..=limits::FL
 /// Accepted [`Config::no_data_timeout`].
 pub const NO_DATA_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3600);
+/// Accepted [`Config::http_connect_timeout`]; the kernel itself gives up after about two minutes.
+pub const HTTP_CONNECT_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(120);
+/// Accepted [`Config::http_head_timeout`].
+pub const HTTP_HEAD_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3600);
+/// Accepted [`Config::http_idle_timeout`]; chosen: up to a day.
+pub const HTTP_IDLE_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(86_400);
+/// Longest [`Config::http_proxy_user_agent`] and [`Config::cors_allow_origin`] in bytes; chosen.
+pub const HEADER_VALUE_BYTES_MAX: usize = 512;
+/// Longest [`Config::app_path_prefix`] in bytes; chosen to leave room in a request target.
+pub const APP_PATH_PREFIX_BYTES_MAX: usize = 255;
 
 /// Everything the router is told at start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +79,38 @@ pub struct Config {
     /// Interface for multicast in place of `upstream_interface`, same form; see
     /// [`Config::multicast_interface`]. Default none.
     pub upstream_interface_multicast: Option<String>,
+    /// Interface for HTTP upstreams in place of `upstream_interface`, same form; see
+    /// [`Config::http_interface`]. Default none.
+    pub upstream_interface_http: Option<String>,
+    /// Replaces the `User-Agent` of clients towards HTTP upstreams: 1 to [`HEADER_VALUE_BYTES_MAX`] bytes without
+    /// control characters. Default: the client's own.
+    pub http_proxy_user_agent: Option<String>,
+    /// Certificate authorities in PEM form that are trusted besides the system's for HTTPS upstreams. Default none.
+    pub tls_ca: Option<PathBuf>,
+    /// Which addresses HTTP upstreams may have. Default: other hosts, see [`UpstreamPolicy`].
+    pub upstream_policy: UpstreamPolicy,
+    /// How long one address of an HTTP upstream is tried, within [`HTTP_CONNECT_TIMEOUT`]. Default 3 seconds.
+    pub http_connect_timeout: Duration,
+    /// How long an HTTP upstream that has the request may take to answer with a complete head, within
+    /// [`HTTP_HEAD_TIMEOUT`]. Default 3 seconds.
+    pub http_head_timeout: Duration,
+    /// How long an HTTP upstream that is not paused may send no byte of a body, within [`HTTP_IDLE_TIMEOUT`].
+    /// Default 60 seconds.
+    pub http_idle_timeout: Duration,
+    /// The only `Host` that is answered. Default none: every one.
+    pub hostname: Option<Hostname>,
+    /// Whether `X-Forwarded-For`, `-Host` and `-Proto` of clients are believed. Default false.
+    pub xff: bool,
+    /// What clients must know. Default none: nothing.
+    pub r2h_token: Option<Token>,
+    /// `Access-Control-Allow-Origin` of the answers, 1 to [`HEADER_VALUE_BYTES_MAX`] bytes of visible ASCII.
+    /// Default none: no CORS.
+    pub cors_allow_origin: Option<String>,
+    /// The path everything is below: empty, or beginning but not ending with `/`, at most
+    /// [`APP_PATH_PREFIX_BYTES_MAX`] bytes. Default empty.
+    pub app_path_prefix: String,
+    /// Whether links in playlists begin with the path instead of scheme and host. Default false.
+    pub use_relative_path_in_m3u: bool,
     /// How often memberships are made known again, without leaving: whole seconds within
     /// [`MCAST_REJOIN_SECONDS`], never zero. Default `None`, never.
     pub mcast_rejoin_interval: Option<Duration>,
@@ -104,6 +154,20 @@ impl Config {
             .as_deref()
             .or(self.upstream_interface.as_deref())
     }
+
+    /// The interface HTTP upstreams are reached through: its own if one is set, else the general one.
+    pub fn http_interface(&self) -> Option<&str> {
+        self.upstream_interface_http
+            .as_deref()
+            .or(self.upstream_interface.as_deref())
+    }
+
+    /// Whether `X-Forwarded-For` is believed: also if `hostname` is a URL, which only a proxy in front makes
+    /// necessary (server spec §6.3).
+    pub fn believes_forwarded_for(&self) -> bool {
+        let has_scheme = |hostname: &Hostname| hostname.scheme.is_some();
+        self.xff || self.hostname.as_ref().is_some_and(has_scheme)
+    }
 }
 
 impl Default for Config {
@@ -116,6 +180,19 @@ impl Default for Config {
             udpxy: true,
             upstream_interface: None,
             upstream_interface_multicast: None,
+            upstream_interface_http: None,
+            http_proxy_user_agent: None,
+            tls_ca: None,
+            upstream_policy: UpstreamPolicy::default(),
+            http_connect_timeout: limits::HTTP_CONNECT_TIMEOUT_DEFAULT,
+            http_head_timeout: limits::HTTP_HEAD_TIMEOUT_DEFAULT,
+            http_idle_timeout: limits::HTTP_IDLE_TIMEOUT_DEFAULT,
+            hostname: None,
+            xff: false,
+            r2h_token: None,
+            cors_allow_origin: None,
+            app_path_prefix: String::new(),
+            use_relative_path_in_m3u: false,
             mcast_rejoin_interval: None,
             channel_linger: limits::CHANNEL_LINGER_DEFAULT,
             channels_lingering_max: limits::CHANNELS_LINGERING_MAX_DEFAULT,
@@ -201,17 +278,44 @@ mod tests {
             assert!(CHANNELS_LINGERING_MAX.contains(&config.channels_lingering_max));
             assert!(FAST_START_KIB.contains(&(config.fast_start_bytes / 1024)));
             assert!(NO_DATA_TIMEOUT.contains(&config.no_data_timeout));
+            assert!(HTTP_CONNECT_TIMEOUT.contains(&config.http_connect_timeout));
+            assert!(HTTP_HEAD_TIMEOUT.contains(&config.http_head_timeout));
+            assert!(HTTP_IDLE_TIMEOUT.contains(&config.http_idle_timeout));
         }
     }
 
     #[test]
-    fn multicast_interface_goes_before_the_general_one() {
+    fn interface_of_one_kind_goes_before_the_general_one() {
         let mut config = Config::default();
-        assert_eq!(config.multicast_interface(), None);
+        let chosen = |config: &Config| {
+            [config.multicast_interface(), config.http_interface()]
+                .map(|name| name.map(str::to_owned))
+        };
+        let names = |names: [&str; 2]| names.map(|name| Some(name.to_owned()));
+        assert_eq!(chosen(&config), [None, None]);
         config.upstream_interface = Some("eth0".to_owned());
-        assert_eq!(config.multicast_interface(), Some("eth0"));
+        assert_eq!(chosen(&config), names(["eth0", "eth0"]));
         config.upstream_interface_multicast = Some("eth1".to_owned());
-        assert_eq!(config.multicast_interface(), Some("eth1"));
+        assert_eq!(chosen(&config), names(["eth1", "eth0"]));
+        config.upstream_interface_http = Some("eth2".to_owned());
+        assert_eq!(chosen(&config), names(["eth1", "eth2"]));
+    }
+
+    #[test]
+    fn forwarded_for_is_believed_behind_a_proxy_only() {
+        let believed = |hostname: Option<&str>, xff| {
+            let hostname = hostname.map(|text| Hostname::parse(text).expect(text));
+            let config = Config {
+                hostname,
+                xff,
+                ..Config::default()
+            };
+            config.believes_forwarded_for()
+        };
+        assert!(!believed(None, false));
+        assert!(believed(None, true));
+        assert!(!believed(Some("tv.home"), false));
+        assert!(believed(Some("https://tv.home"), false));
     }
 
     #[test]

@@ -4,11 +4,14 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    CHANNEL_LINGER, CHANNELS_LINGERING_MAX, CLIENTS_MAX, FAST_START_KIB, FLUSH_INTERVAL,
-    MCAST_REJOIN_SECONDS, NO_DATA_TIMEOUT, POOL_BUFFERS_MAX, UDP_RECEIVE_BUFFER_BYTES, Verbosity,
+    APP_PATH_PREFIX_BYTES_MAX, CHANNEL_LINGER, CHANNELS_LINGERING_MAX, CLIENTS_MAX, FAST_START_KIB,
+    FLUSH_INTERVAL, HEADER_VALUE_BYTES_MAX, HTTP_CONNECT_TIMEOUT, HTTP_HEAD_TIMEOUT,
+    HTTP_IDLE_TIMEOUT, Hostname, MCAST_REJOIN_SECONDS, NO_DATA_TIMEOUT, POOL_BUFFERS_MAX, Token,
+    UDP_RECEIVE_BUFFER_BYTES, Verbosity,
 };
 use crate::limits::POOL_UNIT_BYTES;
 use crate::proto::url::INTERFACE_BYTES_MAX;
@@ -111,6 +114,81 @@ pub fn no_data_timeout(text: &str) -> Result<Duration, Rejected> {
     seconds(text, NO_DATA_TIMEOUT)
 }
 
+/// [`Config::http_connect_timeout`](super::Config::http_connect_timeout).
+pub fn http_connect_timeout(text: &str) -> Result<Duration, Rejected> {
+    seconds(text, HTTP_CONNECT_TIMEOUT)
+}
+
+/// [`Config::http_head_timeout`](super::Config::http_head_timeout).
+pub fn http_head_timeout(text: &str) -> Result<Duration, Rejected> {
+    seconds(text, HTTP_HEAD_TIMEOUT)
+}
+
+/// [`Config::http_idle_timeout`](super::Config::http_idle_timeout).
+pub fn http_idle_timeout(text: &str) -> Result<Duration, Rejected> {
+    seconds(text, HTTP_IDLE_TIMEOUT)
+}
+
+/// [`Config::http_proxy_user_agent`](super::Config::http_proxy_user_agent); empty is `None`.
+pub fn http_proxy_user_agent(text: &str) -> Result<Option<String>, Rejected> {
+    let is_value = text.len() <= HEADER_VALUE_BYTES_MAX
+        && !text.contains(char::is_control)
+        && text.trim_matches(' ') == text;
+    if is_value {
+        return Ok(unless_empty(text).map(str::to_owned));
+    }
+    let accepted = format!(
+        "at most {HEADER_VALUE_BYTES_MAX} bytes without control characters and without blanks at the ends"
+    );
+    Err(Rejected::new(text, accepted))
+}
+
+/// [`Config::cors_allow_origin`](super::Config::cors_allow_origin); empty is `None`.
+pub fn cors_allow_origin(text: &str) -> Result<Option<String>, Rejected> {
+    if text.len() <= HEADER_VALUE_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(unless_empty(text).map(str::to_owned));
+    }
+    let accepted = format!(
+        "* or an origin such as https://tv.home, at most {HEADER_VALUE_BYTES_MAX} bytes of visible ASCII"
+    );
+    Err(Rejected::new(text, accepted))
+}
+
+/// [`Config::hostname`](super::Config::hostname); empty is `None`.
+pub fn hostname(text: &str) -> Result<Option<Hostname>, Rejected> {
+    unless_empty(text).map(Hostname::parse).transpose()
+}
+
+/// [`Config::r2h_token`](super::Config::r2h_token); empty is `None`. The complaint does not show the text.
+pub fn r2h_token(text: &str) -> Result<Option<Token>, Rejected> {
+    unless_empty(text).map(Token::parse).transpose()
+}
+
+/// [`Config::app_path_prefix`](super::Config::app_path_prefix): one slash in front, none behind (server
+/// spec §2.3).
+pub fn app_path_prefix(text: &str) -> Result<String, Rejected> {
+    let inner = text.trim_matches('/');
+    if inner.len() >= APP_PATH_PREFIX_BYTES_MAX || !is_path(inner) {
+        let accepted = format!(
+            "a path of at most {APP_PATH_PREFIX_BYTES_MAX} bytes such as /tv, of letters, digits \
+             and -._~/%!&'()*+:@="
+        );
+        return Err(Rejected::new(text, accepted));
+    }
+    Ok(match inner {
+        "" => String::new(),
+        _ => format!("/{inner}"),
+    })
+}
+
+/// [`Config::tls_ca`](super::Config::tls_ca). Whether there is such a file is seen when it is read.
+pub fn tls_ca(text: &str) -> Result<PathBuf, Rejected> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(Rejected::new(text, "the path of a PEM file"));
+    }
+    Ok(PathBuf::from(text))
+}
+
 /// A [`Verbosity`] by number or by name in either case.
 pub fn verbosity(text: &str) -> Result<Verbosity, Rejected> {
     let by_number = Verbosity::ALL
@@ -138,6 +216,17 @@ pub fn interface(text: &str) -> Result<String, Rejected> {
         "an interface name of 1 to {INTERFACE_BYTES_MAX} bytes without \"/\" and white space"
     );
     Err(Rejected::new(text, accepted))
+}
+
+/// Whether `text` can stand in a path as it is: what RFC 3986 §3.3 allows, without what ends the path of a cookie
+/// or begins a label.
+pub(super) fn is_path(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~/%!&'()*+:@=".contains(&byte))
+}
+
+fn unless_empty(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 fn whole(text: &str, range: RangeInclusive<usize>, what: &str) -> Result<usize, Rejected> {
@@ -378,6 +467,91 @@ mod tests {
             &["0", "0.099", "3600.1"],
             "seconds from 0.1 to 3600, decimals allowed",
         );
+    }
+
+    #[test]
+    fn http_timeouts_are_seconds_with_decimals() {
+        let tenth = ("0.1", Duration::from_millis(100));
+        let seconds = Duration::from_secs;
+        accepts(http_connect_timeout, [tenth, ("120", seconds(120))]);
+        accepts(http_head_timeout, [tenth, ("3600", seconds(3600))]);
+        accepts(http_idle_timeout, [tenth, ("86400", seconds(86_400))]);
+        let accepted = |high| format!("seconds from 0.1 to {high}, decimals allowed");
+        refuses(
+            http_connect_timeout,
+            &["0", "0.09", "120.1"],
+            &accepted(120),
+        );
+        refuses(http_head_timeout, &["0", "3601"], &accepted(3600));
+        refuses(http_idle_timeout, &["0", "86401"], &accepted(86_400));
+    }
+
+    #[test]
+    fn user_agent_cannot_break_a_head() {
+        let agent = |text: &str| http_proxy_user_agent(text);
+        assert_eq!(agent(""), Ok(None));
+        assert_eq!(agent("VLC/3.0 (é)"), Ok(Some("VLC/3.0 (é)".to_owned())));
+        assert!(agent(&"a".repeat(512)).is_ok());
+        for text in ["a\r\nX: y", "a\0", "\u{85}", " a", "a ", &"a".repeat(513)] {
+            let error = agent(text).expect_err(text).to_string();
+            assert!(
+                error.contains("give at most 512 bytes without control"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn allowed_origin_is_visible_ascii() {
+        assert_eq!(cors_allow_origin(""), Ok(None));
+        for text in ["*", "https://tv.home:8443", "null"] {
+            assert_eq!(cors_allow_origin(text), Ok(Some(text.to_owned())));
+        }
+        for text in ["a b", "a\n", "é", &"a".repeat(513)] {
+            let error = cors_allow_origin(text).expect_err(text).to_string();
+            assert!(error.contains("give * or an origin"), "{error}");
+        }
+    }
+
+    #[test]
+    fn empty_hostname_and_token_switch_off() {
+        assert_eq!(hostname(""), Ok(None));
+        assert_eq!(r2h_token(""), Ok(None));
+        assert_eq!(hostname("tv.home"), Hostname::parse("tv.home").map(Some));
+        assert_eq!(r2h_token("s"), Token::parse("s").map(Some));
+        assert!(hostname("tv home").is_err() && r2h_token("\n").is_err());
+    }
+
+    #[test]
+    fn prefix_has_one_slash_in_front_and_none_behind() {
+        for (text, prefix) in [
+            ("", ""),
+            ("/", ""),
+            ("////", ""),
+            ("tv", "/tv"),
+            ("//tv///", "/tv"),
+            ("/a//b/", "/a//b"),
+            ("/%E9~", "/%E9~"),
+        ] {
+            assert_eq!(app_path_prefix(text).as_deref(), Ok(prefix), "{text}");
+        }
+        assert!(app_path_prefix(&"a".repeat(254)).is_ok());
+        let long = "a".repeat(255);
+        for text in [
+            "/a b", "/a?b", "/a#b", "/a;b", "/a$b", "/a\r\n", "/é", "/\"", &long,
+        ] {
+            let error = app_path_prefix(text).expect_err(text).to_string();
+            assert!(
+                error.contains("give a path of at most 255 bytes such as /tv"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn authorities_come_from_a_path() {
+        assert_eq!(tls_ca("/etc/ca.pem"), Ok(PathBuf::from("/etc/ca.pem")));
+        assert!(tls_ca("").is_err() && tls_ca("a\0").is_err());
     }
 
     #[test]
