@@ -1,28 +1,19 @@
-//! The head of an HTTP/1 request: request line and headers (RFC 9112 §2 to §5).
+//! The head of an HTTP/1 request: request line and headers (RFC 9112 §2, §3, §5).
 //!
 //! The request line is taken apart here, because limits must hold before it is complete and because any
-//! minor version is accepted; the headers are httparse's. Bodies, routing and the meaning of headers other
-//! than `Host` are not this module's concern.
+//! minor version is accepted. Bodies, routing and the meaning of headers other than `Host` are not this
+//! module's concern.
 
-use std::fmt;
 use std::str;
 
-/// Longest head in bytes: leading empty lines, request line, headers and the empty line that ends them.
-///
-/// Chosen: four times the 8 KiB most servers accept, so that nothing that works elsewhere is refused here.
-pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+use super::headers::{self, Headers};
+use super::lines::{self, HEAD_BYTES_MAX, HeadError, StartLine};
 
 /// Longest request target in bytes; what RFC 9110 §4.1 asks for at least.
 pub const TARGET_BYTES_MAX: usize = 8000;
 
-/// Most headers of a request.
-pub const HEADERS_MAX: usize = 128;
-
 /// Longest method in bytes; no registered one has more than 17.
 const METHOD_BYTES_MAX: usize = 32;
-
-/// Most empty lines tolerated before the request line (RFC 9112 §2.2 asks for at least one).
-const LEADING_LINES_MAX: usize = 4;
 
 const _: () = assert!(
     TARGET_BYTES_MAX + METHOD_BYTES_MAX + 64 < HEAD_BYTES_MAX / 2,
@@ -69,94 +60,6 @@ pub struct Head<'a> {
     pub headers: Headers<'a>,
 }
 
-/// Headers in the order they were sent, at most [`HEADERS_MAX`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Headers<'a> {
-    list: Vec<httparse::Header<'a>>,
-}
-
-impl<'a> Headers<'a> {
-    /// Value of the last header called `name` (case-insensitive), without surrounding white space.
-    ///
-    /// `None` also if that value is not UTF-8, which RFC 9110 §5.5 allows but no header here needs; see
-    /// [`Headers::iter`] for the bytes.
-    pub fn get(&self, name: &str) -> Option<&'a str> {
-        let last = self
-            .list
-            .iter()
-            .rev()
-            .find(|header| header.name.eq_ignore_ascii_case(name))?;
-        str::from_utf8(last.value).ok()
-    }
-
-    /// Names as they were sent, and values without surrounding white space.
-    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
-        self.list.iter().map(|header| (header.name, header.value))
-    }
-
-    /// How many there are, repeated ones included.
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-}
-
-/// Why a head was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeadError {
-    /// Breaks the grammar; says where.
-    Malformed(&'static str),
-    /// The request target is longer than `limit` bytes.
-    TargetTooLong {
-        /// [`TARGET_BYTES_MAX`]
-        limit: usize,
-    },
-    /// The head is longer than `limit` bytes.
-    HeadTooLong {
-        /// [`HEAD_BYTES_MAX`]
-        limit: usize,
-    },
-    /// There are more than `limit` headers.
-    TooManyHeaders {
-        /// [`HEADERS_MAX`]
-        limit: usize,
-    },
-    /// HTTP, but not version 1.
-    Version,
-}
-
-impl HeadError {
-    /// Status code of the answer.
-    pub fn status(&self) -> u16 {
-        match self {
-            HeadError::Malformed(_) => 400,
-            HeadError::TargetTooLong { .. } => 414,
-            HeadError::HeadTooLong { .. } | HeadError::TooManyHeaders { .. } => 431,
-            HeadError::Version => 505,
-        }
-    }
-}
-
-impl fmt::Display for HeadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            HeadError::Malformed(what) => write!(f, "malformed request: {what}"),
-            HeadError::TargetTooLong { limit } => {
-                write!(f, "request target longer than {limit} bytes")
-            }
-            HeadError::HeadTooLong { limit } => write!(f, "request head longer than {limit} bytes"),
-            HeadError::TooManyHeaders { limit } => write!(f, "more than {limit} request headers"),
-            HeadError::Version => f.write_str("HTTP version is not 1.x"),
-        }
-    }
-}
-
-impl std::error::Error for HeadError {}
-
 /// Decodes the request head at the front of `input`.
 ///
 /// `Ok(None)` asks for more bytes. The `usize` is the length of the head in bytes, leading empty lines (at
@@ -175,70 +78,64 @@ impl std::error::Error for HeadError {}
 /// - `TooManyHeaders`: once the head is complete.
 /// - `Version`: a well-formed version other than `HTTP/1.x`.
 pub fn decode(input: &[u8]) -> Result<Option<(Head<'_>, usize)>, HeadError> {
-    // Bytes past the limit must not matter, or the result would depend on how much had arrived.
-    let window = input.get(..HEAD_BYTES_MAX).unwrap_or(input);
-    let incomplete = if window.len() == HEAD_BYTES_MAX {
-        Err(HeadError::HeadTooLong {
-            limit: HEAD_BYTES_MAX,
-        })
-    } else {
-        Ok(None)
+    let Some((line, headers, bytes)) = lines::decode_head::<RequestLine<'_>>(input)? else {
+        return Ok(None);
     };
-
-    let Some(request) = skip_empty_lines(window)? else {
-        return incomplete;
-    };
-    let Some((line, rest)) = split_line(request) else {
-        check_unfinished_line(request)?;
-        return incomplete;
-    };
-    let (method_name, target, minor_version) = decode_request_line(line)?;
-    let Some(block_bytes) = header_block_bytes(rest) else {
-        return incomplete;
-    };
-    let (block, behind) = rest.split_at_checked(block_bytes).unwrap_or((rest, &[]));
-    let headers = decode_headers(block)?;
-    check_host(&headers, minor_version)?;
+    check_host(&headers, line.minor_version)?;
     let head = Head {
-        method: Method::named(method_name),
-        method_name,
-        target,
-        minor_version,
+        method: Method::named(line.method_name),
+        method_name: line.method_name,
+        target: line.target,
+        minor_version: line.minor_version,
         headers,
     };
-    Ok(Some((head, window.len() - behind.len())))
+    Ok(Some((head, bytes)))
 }
 
-/// What follows the empty lines at the front; `None` while there is nothing but them.
-fn skip_empty_lines(mut input: &[u8]) -> Result<Option<&[u8]>, HeadError> {
-    for _ in 0..=LEADING_LINES_MAX {
-        input = match input {
-            [] | [b'\r'] => return Ok(None),
-            [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..] => rest,
-            [b'\r', ..] => return Err(HeadError::Malformed("CR without LF")),
-            _ => return Ok(Some(input)),
-        };
+/// A request line that is complete and sound.
+struct RequestLine<'a> {
+    method_name: &'a str,
+    target: &'a str,
+    minor_version: u8,
+}
+
+impl<'a> StartLine<'a> for RequestLine<'a> {
+    /// RFC 9112 §2.2 asks for at least one.
+    const LEADING_LINES_MAX: usize = 4;
+
+    /// Applies the limits that a request line already breaks before its end has arrived.
+    fn check_unfinished(line: &[u8]) -> Result<(), HeadError> {
+        split_request_line(line).map(|_| ())
     }
-    Err(HeadError::Malformed(
-        "too many empty lines before the request",
-    ))
-}
 
-/// The first line without its end, and what follows; `None` if the end is not there yet.
-fn split_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = input.iter().position(|&byte| byte == b'\n')?;
-    let (line, rest) = input.split_at_checked(end)?;
-    Some((line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..)?))
-}
-
-/// Applies the limits that a request line already breaks before its end has arrived.
-fn check_unfinished_line(input: &[u8]) -> Result<(), HeadError> {
-    // A last CR may belong to the line's end and must not count as part of the target.
-    split_request_line(input.strip_suffix(b"\r").unwrap_or(input)).map(|_| ())
+    fn decode(line: &'a [u8]) -> Result<Self, HeadError> {
+        let RawRequestLine {
+            method,
+            target,
+            version,
+        } = split_request_line(line)?;
+        let method_name = str::from_utf8(method)
+            .ok()
+            .filter(|_| headers::is_token(method))
+            .ok_or(HeadError::Malformed("method is not a token"))?;
+        let target =
+            str::from_utf8(target).map_err(|_| HeadError::Malformed("target is not UTF-8"))?;
+        if target.is_empty() || target.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return Err(HeadError::Malformed(
+                "target is empty or has control characters",
+            ));
+        }
+        let version = version.ok_or(HeadError::Malformed("request line has no HTTP version"))?;
+        Ok(RequestLine {
+            method_name,
+            target,
+            minor_version: lines::decode_minor_version(version)?,
+        })
+    }
 }
 
 /// The parts of a request line as they were sent; no version until there is a space behind the target.
-struct RequestLine<'a> {
+struct RawRequestLine<'a> {
     method: &'a [u8],
     target: &'a [u8],
     version: Option<&'a [u8]>,
@@ -246,116 +143,27 @@ struct RequestLine<'a> {
 
 /// Takes a request line apart as far as it is there. Checks lengths, and nothing else but that
 /// the first space comes in time, since this must say the same about any prefix.
-fn split_request_line(line: &[u8]) -> Result<RequestLine<'_>, HeadError> {
-    let (method, behind) = split_at_space(line);
+fn split_request_line(line: &[u8]) -> Result<RawRequestLine<'_>, HeadError> {
+    let (method, behind) = lines::split_at_space(line);
     if method.len() > METHOD_BYTES_MAX {
         return Err(HeadError::Malformed("method too long"));
     }
-    let (target, version) = split_at_space(behind.unwrap_or_default());
+    let (target, version) = lines::split_at_space(behind.unwrap_or_default());
     if target.len() > TARGET_BYTES_MAX {
         return Err(HeadError::TargetTooLong {
             limit: TARGET_BYTES_MAX,
         });
     }
-    Ok(RequestLine {
+    Ok(RawRequestLine {
         method,
         target,
         version,
     })
 }
 
-fn split_at_space(text: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match text
-        .iter()
-        .position(|&byte| byte == b' ')
-        .and_then(|at| text.split_at_checked(at))
-    {
-        Some((front, behind)) => (front, behind.get(1..)),
-        None => (text, None),
-    }
-}
-
-/// The method, the target and the minor version.
-fn decode_request_line(line: &[u8]) -> Result<(&str, &str, u8), HeadError> {
-    let RequestLine {
-        method,
-        target,
-        version,
-    } = split_request_line(line)?;
-    let is_token = !method.is_empty() && method.iter().copied().all(is_token_byte);
-    let method = str::from_utf8(method).ok().filter(|_| is_token);
-    let method = method.ok_or(HeadError::Malformed("method is not a token"))?;
-    let target = str::from_utf8(target).map_err(|_| HeadError::Malformed("target is not UTF-8"))?;
-    if target.is_empty() || target.contains(|c: char| c.is_control() || c.is_whitespace()) {
-        return Err(HeadError::Malformed(
-            "target is empty or has control characters",
-        ));
-    }
-    let minor_version = match version {
-        Some(
-            [
-                b'H',
-                b'T',
-                b'T',
-                b'P',
-                b'/',
-                b'1',
-                b'.',
-                minor @ b'0'..=b'9',
-            ],
-        ) => minor - b'0',
-        Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9'])
-        | Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']) => {
-            return Err(HeadError::Version);
-        }
-        Some(_) => return Err(HeadError::Malformed("no HTTP version behind the target")),
-        None => return Err(HeadError::Malformed("request line has no HTTP version")),
-    };
-    Ok((method, target, minor_version))
-}
-
-/// RFC 9110 §5.6.2.
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// Length of the header lines and the empty line that ends them; `None` if that is not there yet.
-fn header_block_bytes(block: &[u8]) -> Option<usize> {
-    let mut rest = block;
-    loop {
-        let (line, behind) = split_line(rest)?;
-        rest = behind;
-        if line.is_empty() {
-            return Some(block.len() - rest.len());
-        }
-    }
-}
-
-fn decode_headers(block: &[u8]) -> Result<Headers<'_>, HeadError> {
-    let mut storage = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    match httparse::parse_headers(block, &mut storage) {
-        Ok(httparse::Status::Complete((bytes, headers))) if bytes == block.len() => Ok(Headers {
-            list: headers.to_vec(),
-        }),
-        // httparse must see the same end of the head as we do, or a body could pass for headers.
-        Ok(_) => Err(HeadError::Malformed("header block ends in the wrong place")),
-        Err(httparse::Error::TooManyHeaders) => {
-            Err(HeadError::TooManyHeaders { limit: HEADERS_MAX })
-        }
-        Err(httparse::Error::HeaderName) => Err(HeadError::Malformed("header name")),
-        Err(httparse::Error::HeaderValue) => Err(HeadError::Malformed("header value")),
-        Err(httparse::Error::NewLine) => Err(HeadError::Malformed("CR without LF")),
-        Err(_) => Err(HeadError::Malformed("header")),
-    }
-}
-
 /// RFC 9112 §3.2: more than one `Host` is refused in any version, none from HTTP/1.1 on.
 fn check_host(headers: &Headers<'_>, minor_version: u8) -> Result<(), HeadError> {
-    match headers
-        .iter()
-        .filter(|(name, _)| name.eq_ignore_ascii_case("host"))
-        .count()
-    {
+    match headers.all("host").count() {
         0 if minor_version > 0 => Err(HeadError::Malformed("Host is missing")),
         0 | 1 => Ok(()),
         _ => Err(HeadError::Malformed("Host is repeated")),
@@ -366,6 +174,7 @@ fn check_host(headers: &Headers<'_>, minor_version: u8) -> Result<(), HeadError>
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::lines::HEADERS_MAX;
     use super::*;
 
     fn complete(input: &[u8]) -> (Head<'_>, usize) {

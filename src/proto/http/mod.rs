@@ -1,7 +1,11 @@
 //! HTTP/1 (RFC 9110, RFC 9112): decoders for what arrives.
 
 mod head;
+mod headers;
+mod lines;
+mod response;
 
-pub use head::{
-    HEAD_BYTES_MAX, HEADERS_MAX, Head, HeadError, Headers, Method, TARGET_BYTES_MAX, decode,
-};
+pub use head::{Head, Method, TARGET_BYTES_MAX, decode};
+pub use headers::Headers;
+pub use lines::{HEAD_BYTES_MAX, HEADERS_MAX, HeadError};
+pub use response::{ResponseHead, decode_response};
