@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub mod load;
+pub mod pipe;
 pub mod process;
 pub mod segment;
 pub mod signal;
