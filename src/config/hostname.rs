@@ -58,7 +58,7 @@ impl Hostname {
 
     /// Whether the value of a `Host` header names this host: without regard to case, port and brackets.
     pub fn matches(&self, value: &str) -> bool {
-        let Some(host) = host_of(value) else {
+        let Some((host, _)) = split_authority(value) else {
             return false;
         };
         match (self.host.parse::<IpAddr>(), host.parse::<IpAddr>()) {
@@ -83,19 +83,14 @@ fn split(text: &str) -> Option<Hostname> {
     if !is_path(path) {
         return None;
     }
-    let host = host_of(authority)?;
+    let (host, port) = split_authority(authority)?;
     let is_ipv6 = host.parse::<Ipv6Addr>().is_ok();
     if !is_ipv6 && (authority.starts_with('[') || !is_name(host)) {
         return None;
     }
-    let is_bare_ipv6 = authority.len() == host.len() && host.contains(':');
-    let port = match authority.rsplit_once(':') {
-        Some((_, digits)) if !is_bare_ipv6 && !digits.ends_with(']') => {
-            let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-            let port = digits.parse().ok().filter(|_| is_number)?;
-            Some(port).filter(|port| *port != 0).map(Some)?
-        }
-        _ => None,
+    let port = match port {
+        Some(digits) => Some(digits.parse().ok().filter(|port| *port != 0)?),
+        None => None,
     };
     Some(Hostname {
         scheme,
@@ -105,17 +100,21 @@ fn split(text: &str) -> Option<Hostname> {
     })
 }
 
-/// The host of `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address; the port is not looked at.
-fn host_of(authority: &str) -> Option<&str> {
-    if let Some(inner) = authority.strip_prefix('[') {
-        let (host, behind) = inner.split_once(']')?;
-        return (behind.is_empty() || behind.starts_with(':')).then_some(host);
-    }
-    match authority.split_once(':') {
-        Some((_, behind)) if behind.contains(':') => Some(authority),
-        Some((host, _)) => Some(host),
-        None => Some(authority),
-    }
+/// The parts of `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address. A port is digits, perhaps none.
+fn split_authority(authority: &str) -> Option<(&str, Option<&str>)> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(inner) => match inner.split_once(']')? {
+            (host, "") => (host, None),
+            (host, behind) => (host, Some(behind.strip_prefix(':')?)),
+        },
+        None => match authority.split_once(':') {
+            Some((_, behind)) if behind.contains(':') => (authority, None),
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let is_number = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    port.is_none_or(is_number).then_some((host, port))
 }
 
 #[cfg(test)]
@@ -196,6 +195,9 @@ mod tests {
             ("tv.home", ":80", false),
             ("tv.home", "[tv.home", false),
             ("tv.home", "tv.home@evil", false),
+            ("tv.home", "tv.home:80@evil", false),
+            ("tv.home", "tv.home:", true),
+            ("::1", "[::1]:80@evil", false),
             ("[::1]:80", "[::1]:5140", true),
             ("::1", "[0:0:0:0:0:0:0:1]", true),
             ("::1", "::1", true),
