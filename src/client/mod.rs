@@ -13,6 +13,7 @@
 //!
 //! Any state goes to `Closed` when the connection breaks.
 
+pub mod access;
 pub mod response;
 pub mod route;
 pub mod send_queue;
@@ -72,6 +73,22 @@ pub struct Request {
     pub method_name: String,
     /// The request target as it was sent.
     pub target: String,
+    /// The `x` of `HTTP/1.x`.
+    pub minor_version: u8,
+    /// Names as they were sent, and values without surrounding white space, in their order.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Request {
+    /// Value of the last header called `name` (case-insensitive).
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let last = self
+            .headers
+            .iter()
+            .rev()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+        Some(&last.1)
+    }
 }
 
 /// Flow accounts of a client that was given a stream (server spec §10.3).
@@ -106,6 +123,8 @@ pub struct Client {
     progress_at: Instant,
     /// Present once a stream was asked for.
     flow: Option<Box<Flow>>,
+    /// Whatever is answered carries the access cookie: the token came in the query.
+    sets_cookie: bool,
 }
 
 impl Client {
@@ -126,6 +145,7 @@ impl Client {
             sent_bytes: 0,
             progress_at: now,
             flow: None,
+            sets_cookie: false,
         }
     }
 
@@ -262,7 +282,8 @@ impl Client {
             400..500 => shared.stats.client_errors += 1,
             _ => {}
         }
-        self.answer_with(&answer.encode(), &shared.pool);
+        let bytes = answer.encode(&shared.config, self.sets_cookie);
+        self.answer_with(&bytes, &shared.pool);
     }
 
     /// As [`Client::answer`], for a head or a page already put together.
@@ -276,6 +297,16 @@ impl Client {
             // Not even the reserve is left: there is no memory to say so with.
             None => self.close(Ended::Memory),
         }
+    }
+
+    /// From now on, whatever is answered carries the access cookie.
+    pub fn set_cookie(&mut self) {
+        self.sets_cookie = true;
+    }
+
+    /// Whether the answer carries the access cookie; local answers do so by themselves.
+    pub fn sets_cookie(&self) -> bool {
+        self.sets_cookie
     }
 
     /// The client has asked for a stream and waits for its first bytes.
@@ -471,6 +502,12 @@ fn decode(bytes: &[u8]) -> Result<Option<Request>, HeadError> {
         method: head.method,
         method_name: head.method_name.to_owned(),
         target: head.target.to_owned(),
+        minor_version: head.minor_version,
+        headers: head
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_vec()))
+            .collect(),
     }))
 }
 

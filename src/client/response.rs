@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+use super::access::TOKEN_NAME;
+use crate::config::Config;
+
 /// A status that flowgate answers with itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -11,20 +14,30 @@ pub enum Status {
     NoContent,
     /// 400
     BadRequest,
+    /// 401
+    Unauthorized,
+    /// 403
+    Forbidden,
     /// 404
     NotFound,
     /// 405
     MethodNotAllowed,
     /// 408
     RequestTimeout,
+    /// 413
+    ContentTooLarge,
     /// 414
     UriTooLong,
     /// 431
     HeadersTooLarge,
+    /// 501
+    NotImplemented,
     /// 502
     BadGateway,
     /// 503
     ServiceUnavailable,
+    /// 504
+    GatewayTimeout,
     /// 505
     VersionNotSupported,
 }
@@ -45,13 +58,18 @@ impl Status {
             Self::Ok => (200, "OK"),
             Self::NoContent => (204, "No Content"),
             Self::BadRequest => (400, "Bad Request"),
+            Self::Unauthorized => (401, "Unauthorized"),
+            Self::Forbidden => (403, "Forbidden"),
             Self::NotFound => (404, "Not Found"),
             Self::MethodNotAllowed => (405, "Method Not Allowed"),
             Self::RequestTimeout => (408, "Request Timeout"),
+            Self::ContentTooLarge => (413, "Content Too Large"),
             Self::UriTooLong => (414, "URI Too Long"),
             Self::HeadersTooLarge => (431, "Request Header Fields Too Large"),
+            Self::NotImplemented => (501, "Not Implemented"),
             Self::BadGateway => (502, "Bad Gateway"),
             Self::ServiceUnavailable => (503, "Service Unavailable"),
+            Self::GatewayTimeout => (504, "Gateway Timeout"),
             Self::VersionNotSupported => (505, "HTTP Version Not Supported"),
         }
     }
@@ -67,6 +85,8 @@ pub struct Answer {
     pub status: Status,
     /// What was wrong, for the person who reads the answer; visible ASCII, empty when there is nothing to say.
     pub detail: String,
+    /// Headers of this answer alone, in their order; values are shown in visible ASCII.
+    pub headers: Vec<(&'static str, String)>,
     /// The request was HEAD: the body is only announced.
     pub head_only: bool,
 }
@@ -77,15 +97,28 @@ impl Answer {
         Self {
             status,
             detail: detail.into(),
+            headers: Vec::new(),
             head_only: false,
         }
     }
 
-    /// Head and body, ready to be sent.
+    /// The answer to OPTIONS that is no preflight: what may be done here.
+    pub fn options() -> Self {
+        Self::new(Status::NoContent, "").with("Allow", ALLOW)
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Head and body, ready to be sent; with the access cookie if `sets_cookie`.
     ///
     /// The body of an error is the page of server spec §5.4; what was wrong stands in the header
     /// `X-Flowgate-Error`, because programs compare that page literally.
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self, config: &Config, sets_cookie: bool) -> Vec<u8> {
         let mut text = String::with_capacity(256);
         let (code, reason) = (self.status.code(), self.status.reason());
         let _ = write!(text, "HTTP/1.1 {code} {reason}\r\n");
@@ -97,20 +130,24 @@ impl Answer {
             text.push_str("Content-Type: text/html; charset=utf-8\r\n");
         }
         text.push_str("Connection: close\r\n");
-        match self.status {
-            Status::NoContent | Status::MethodNotAllowed => {
-                let _ = write!(text, "Allow: {ALLOW}\r\n");
-            }
-            Status::ServiceUnavailable => text.push_str("Retry-After: 5\r\n"),
-            _ => {}
+        if sets_cookie {
+            text.push_str(&cookie_line(config));
+        }
+        push_allowed_origin(&mut text, config);
+        let own = match self.status {
+            Status::Unauthorized => Some(("WWW-Authenticate", "Bearer")),
+            Status::MethodNotAllowed => Some(("Allow", ALLOW)),
+            Status::ServiceUnavailable => Some(("Retry-After", "5")),
+            _ => None,
+        };
+        if let Some((name, value)) = own {
+            let _ = write!(text, "{name}: {value}\r\n");
+        }
+        for (name, value) in &self.headers {
+            let _ = write!(text, "{name}: {}\r\n", visible(value));
         }
         if !self.detail.is_empty() {
-            let detail: String = self
-                .detail
-                .chars()
-                .map(|c| if (' '..='~').contains(&c) { c } else { '?' })
-                .collect();
-            let _ = write!(text, "X-Flowgate-Error: {detail}\r\n");
+            let _ = write!(text, "X-Flowgate-Error: {}\r\n", visible(&self.detail));
         }
         if self.status != Status::NoContent {
             // RFC 9110 §8.6 forbids the length on 204.
@@ -124,6 +161,39 @@ impl Answer {
     }
 }
 
+/// Text as a header may carry it: what is not visible ASCII, line ends above all, becomes `?`.
+fn visible(text: &str) -> String {
+    text.chars()
+        .map(|c| if (' '..='~').contains(&c) { c } else { '?' })
+        .collect()
+}
+
+fn push_allowed_origin(text: &mut String, config: &Config) {
+    if let Some(origin) = &config.cors_allow_origin {
+        let _ = write!(text, "Access-Control-Allow-Origin: {origin}\r\n");
+    }
+}
+
+/// The header line, with its end, that makes a browser send the token from now on (http-proxy spec §11.3); empty
+/// without a token.
+pub fn cookie_line(config: &Config) -> String {
+    let Some(token) = &config.r2h_token else {
+        return String::new();
+    };
+    let path = match config.app_path_prefix.as_str() {
+        "" => "/",
+        prefix => prefix,
+    };
+    let token = token.encoded();
+    format!("Set-Cookie: {TOKEN_NAME}={token}; Path={path}; HttpOnly; SameSite=Strict\r\n")
+}
+
+/// A response head, empty line included, with the access cookie as its last header.
+pub fn with_cookie(head: &[u8], config: &Config) -> Vec<u8> {
+    let front = head.strip_suffix(b"\r\n").unwrap_or(head);
+    [front, cookie_line(config).as_bytes(), b"\r\n"].concat()
+}
+
 /// How the media of a stream arrived, as `R2H-Upstream-Payload` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payload {
@@ -133,17 +203,27 @@ pub enum Payload {
     Ts,
 }
 
-/// Head of a multicast stream (multicast spec §6); `payload` is `None` as long as nothing was recognised.
-pub fn multicast_head(payload: Option<Payload>) -> Vec<u8> {
-    let mut text = String::from(
-        "HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\nR2H-Upstream-Protocol: multicast\r\n",
-    );
+/// What scripts of other origins may see of a stream's head (server spec §9.3).
+const EXPOSED: &str = "R2H-Upstream-Protocol, R2H-Upstream-Transport, R2H-Upstream-Payload, \
+                       R2H-Playback-Scale, R2H-Playback-Range, R2H-Media-Duration, R2H-FCC-Type, \
+                       R2H-FCC-Status";
+
+/// Head of a multicast stream (multicast spec §6), the same for all its clients; `payload` is `None` as long as
+/// nothing was recognised.
+pub fn multicast_head(payload: Option<Payload>, config: &Config) -> Vec<u8> {
+    let mut text =
+        String::from("HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n");
+    push_allowed_origin(&mut text, config);
+    text.push_str("R2H-Upstream-Protocol: multicast\r\n");
     if let Some(payload) = payload {
         let name = match payload {
             Payload::TsInRtp => "mp2t-rtp",
             Payload::Ts => "mp2t-direct",
         };
         let _ = write!(text, "R2H-Upstream-Payload: {name}\r\n");
+    }
+    if config.cors_allow_origin.is_some() {
+        let _ = write!(text, "Access-Control-Expose-Headers: {EXPOSED}\r\n");
     }
     text.push_str("\r\n");
     text.into_bytes()
@@ -154,7 +234,17 @@ mod tests {
     use super::*;
 
     fn text(answer: &Answer) -> String {
-        String::from_utf8(answer.encode()).expect("ASCII")
+        String::from_utf8(answer.encode(&Config::default(), false)).expect("ASCII")
+    }
+
+    /// CORS, a token and a prefix.
+    fn guarded() -> Config {
+        Config {
+            cors_allow_origin: Some("https://tv.home".to_owned()),
+            r2h_token: crate::config::Token::parse("p;q&r$").ok(),
+            app_path_prefix: "/tv".to_owned(),
+            ..Config::default()
+        }
     }
 
     #[test]
@@ -189,7 +279,7 @@ mod tests {
     #[test]
     fn no_content_has_neither_type_nor_length() {
         assert_eq!(
-            text(&Answer::new(Status::NoContent, "")),
+            text(&Answer::options()),
             "HTTP/1.1 204 No Content\r\nConnection: close\r\nAllow: GET, HEAD, OPTIONS\r\n\r\n"
         );
     }
@@ -197,9 +287,54 @@ mod tests {
     #[test]
     fn stream_head_keeps_the_order_of_the_specification() {
         assert_eq!(
-            String::from_utf8(multicast_head(Some(Payload::TsInRtp))).expect("ASCII"),
+            String::from_utf8(multicast_head(Some(Payload::TsInRtp), &Config::default()))
+                .expect("ASCII"),
             "HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n\
              R2H-Upstream-Protocol: multicast\r\nR2H-Upstream-Payload: mp2t-rtp\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn local_answers_carry_origin_and_cookie() {
+        let answer = Answer::new(Status::Unauthorized, "an access token is needed");
+        assert_eq!(
+            String::from_utf8(answer.encode(&guarded(), true)).expect("ASCII"),
+            "HTTP/1.1 401 Unauthorized\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\n\
+             Set-Cookie: r2h-token=p%3Bq%26r%24; Path=/tv; HttpOnly; SameSite=Strict\r\n\
+             Access-Control-Allow-Origin: https://tv.home\r\nWWW-Authenticate: Bearer\r\n\
+             X-Flowgate-Error: an access token is needed\r\nContent-Length: 45\r\n\r\n\
+             <!doctype html><title>401</title>Unauthorized"
+        );
+        let without = String::from_utf8(answer.encode(&guarded(), false)).expect("ASCII");
+        assert!(!without.contains("Set-Cookie"), "{without}");
+    }
+
+    #[test]
+    fn cookie_is_for_the_whole_host_without_a_prefix() {
+        let config = Config {
+            app_path_prefix: String::new(),
+            ..guarded()
+        };
+        assert!(cookie_line(&config).contains("; Path=/; HttpOnly; SameSite=Strict\r\n"));
+        assert_eq!(cookie_line(&Config::default()), "");
+    }
+
+    #[test]
+    fn stream_head_exposes_its_headers_to_other_origins() {
+        let head = multicast_head(None, &guarded());
+        assert_eq!(
+            String::from_utf8(with_cookie(&head, &guarded())).expect("ASCII"),
+            "HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n\
+             Access-Control-Allow-Origin: https://tv.home\r\nR2H-Upstream-Protocol: multicast\r\n\
+             Access-Control-Expose-Headers: R2H-Upstream-Protocol, R2H-Upstream-Transport, R2H-Upstream-Payload, \
+             R2H-Playback-Scale, R2H-Playback-Range, R2H-Media-Duration, R2H-FCC-Type, R2H-FCC-Status\r\n\
+             Set-Cookie: r2h-token=p%3Bq%26r%24; Path=/tv; HttpOnly; SameSite=Strict\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn headers_of_an_answer_cannot_inject_another() {
+        let answer = Answer::new(Status::Forbidden, "").with("X-A", "b\r\nX-C: d");
+        assert!(text(&answer).contains("\r\nX-A: b??X-C: d\r\n"));
     }
 }

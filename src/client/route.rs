@@ -17,9 +17,11 @@ pub enum Target {
     Answer(Answer),
 }
 
-/// Decides, in the order of server spec §7: the target's form, the route, the method.
-pub fn route(request: &Request, config: &Config) -> Target {
-    let target = match find(request, config) {
+/// Decides by route, then by method (server spec §7). `target` is that of the request as [`access`] granted it.
+///
+/// [`access`]: super::access
+pub fn route(request: &Request, target: &str, config: &Config) -> Target {
+    let target = match find(target, config) {
         Ok(target) => target,
         Err(mut answer) => {
             answer.head_only = request.method == Method::Head;
@@ -29,7 +31,7 @@ pub fn route(request: &Request, config: &Config) -> Target {
     match request.method {
         Method::Get => target,
         Method::Head => Target::MulticastHead,
-        Method::Options => Target::Answer(Answer::new(Status::NoContent, "")),
+        Method::Options => Target::Answer(Answer::options()),
         Method::Other => Target::Answer(Answer::new(
             Status::MethodNotAllowed,
             "use GET, HEAD or OPTIONS",
@@ -37,14 +39,7 @@ pub fn route(request: &Request, config: &Config) -> Target {
     }
 }
 
-fn find(request: &Request, config: &Config) -> Result<Target, Answer> {
-    let target = request.target.as_str();
-    if !target.starts_with('/') {
-        return Err(Answer::new(
-            Status::BadRequest,
-            "the request target must start with /",
-        ));
-    }
+fn find(target: &str, config: &Config) -> Result<Target, Answer> {
     let target = url::strip_label(target);
     let rest = ["/rtp/", "/udp/"]
         .iter()
@@ -66,13 +61,18 @@ fn find(request: &Request, config: &Config) -> Result<Target, Answer> {
 mod tests {
     use super::*;
 
-    fn status(method: Method, target: &str) -> Option<u16> {
-        let request = Request {
+    fn request(method: Method) -> Request {
+        Request {
             method,
             method_name: String::new(),
-            target: target.to_owned(),
-        };
-        match route(&request, &Config::default()) {
+            target: String::new(),
+            minor_version: 1,
+            headers: Vec::new(),
+        }
+    }
+
+    fn status(method: Method, target: &str) -> Option<u16> {
+        match route(&request(method), target, &Config::default()) {
             Target::Answer(answer) => Some(answer.status.code()),
             _ => None,
         }
@@ -86,8 +86,6 @@ mod tests {
 
     #[test]
     fn what_cannot_be_routed_has_its_status() {
-        assert_eq!(status(Method::Get, "http://host/rtp/239.0.0.1"), Some(400));
-        assert_eq!(status(Method::Options, "*"), Some(400));
         assert_eq!(status(Method::Get, "/"), Some(404));
         assert_eq!(status(Method::Get, "/RTP/239.0.0.1:5000"), Some(404));
         assert_eq!(status(Method::Get, "/rtp/239.0.0.1:5000?fcc="), Some(404));
@@ -101,12 +99,8 @@ mod tests {
             udpxy: false,
             ..Config::default()
         };
-        let request = Request {
-            method: Method::Head,
-            method_name: String::new(),
-            target: "/udp/239.0.0.1:5000".into(),
-        };
-        let Target::Answer(answer) = route(&request, &config) else {
+        let routed = route(&request(Method::Head), "/udp/239.0.0.1:5000", &config);
+        let Target::Answer(answer) = routed else {
             panic!("not answered")
         };
         assert_eq!((answer.status, answer.head_only), (Status::NotFound, true));

@@ -50,11 +50,6 @@ impl Token {
         black_box(difference) == 0
     }
 
-    /// Whether the token has a `$`, which the label rule would cut (server spec §6.1).
-    pub fn has_dollar(&self) -> bool {
-        self.0.contains('$')
-    }
-
     /// The token as it stands in URLs and cookies: all but letters, digits and `- _ . ~ /` as `%XX`.
     pub fn encoded(&self) -> String {
         utf8_percent_encode(&self.0, ENCODED).to_string()

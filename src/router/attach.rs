@@ -11,6 +11,7 @@ use super::{fanout, flow};
 use crate::arena::Arena;
 use crate::channel::Channel;
 use crate::client::Request;
+use crate::client::access;
 use crate::client::response::{self, Answer, Status};
 use crate::client::route::{self, Target};
 use crate::limits::{CHANNELS_MAX, LOOKUP_WAIT};
@@ -37,11 +38,34 @@ impl Router {
             url::redact(&request.target),
             request.method_name
         );
-        match route::route(request, &self.shared.config) {
+        let peer = sink.client.peer;
+        let config = &self.shared.config;
+        let granted = match access::check(request, config) {
+            Ok(granted) => granted,
+            Err(answer) => {
+                if answer.status == Status::Unauthorized {
+                    let text = format!("client {id} ({peer}): {}", answer.detail);
+                    self.complaints
+                        .warn(Complaint::Token, self.shared.now, &text);
+                }
+                return sink.client.answer(&answer, &mut self.shared);
+            }
+        };
+        if let Some(address) = access::forwarded_for(request, config) {
+            log::debug!("client {id} ({peer}): forwarded for {address}");
+        }
+        if granted.sets_cookie {
+            sink.client.set_cookie();
+        }
+        match route::route(request, &granted.target, config) {
             Target::Answer(answer) => sink.client.answer(&answer, &mut self.shared),
-            Target::MulticastHead => sink
-                .client
-                .answer_with(&response::multicast_head(None), &self.shared.pool),
+            Target::MulticastHead => {
+                let mut head = response::multicast_head(None, config);
+                if granted.sets_cookie {
+                    head = response::with_cookie(&head, config);
+                }
+                sink.client.answer_with(&head, &self.shared.pool);
+            }
             Target::Multicast(url) => self.attach(id, url),
         }
     }
@@ -224,7 +248,7 @@ impl Router {
         let head = kind.and_then(|_| fanout::head(slot, shared));
         if let Some(replay) = slot.channel.replay()
             && let Some((tables, runs)) = replay.start()
-            && let Some(head) = head
+            && let Some(head) = head.and_then(|head| fanout::head_for(&sink.client, head, shared))
         {
             sink.client.begin_stream(head, shared.now);
             sink.client.push_body(tables.clone(), shared.now);

@@ -15,10 +15,12 @@ pub enum Complaint {
     Join,
     /// A connection could not be accepted.
     Accept,
+    /// A request had no access token, or a wrong one.
+    Token,
 }
 
 /// How many kinds there are.
-const KINDS: usize = Complaint::Accept as usize + 1;
+const KINDS: usize = Complaint::Token as usize + 1;
 
 /// When each kind was last logged, and how often it has happened since.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@ use super::ready::{Entity, RunQueue};
 use super::slots::{ChannelSlot, ClientSlot, Gate, Subscriber};
 use crate::arena::Arena;
 use crate::channel::receive::PayloadKind;
+use crate::client::Client;
 use crate::client::response::{self, Payload};
 use crate::limits::RESUME_WAIT;
 use crate::pool::{Packet, Run};
@@ -30,7 +31,10 @@ pub fn deliver(
         };
         if subscriber.gate == Gate::Waiting {
             // Without memory even for a head, the client goes on waiting.
-            let Some(head) = head.clone() else {
+            let Some(head) = head
+                .clone()
+                .and_then(|head| head_for(&sink.client, head, shared))
+            else {
                 runs.iter()
                     .for_each(|media| sink.client.drop_run(media, &mut shared.stats));
                 continue;
@@ -60,9 +64,18 @@ pub(super) fn head(slot: &mut ChannelSlot, shared: &Shared) -> Option<Packet> {
         });
         slot.head = shared
             .pool
-            .copy_reserved(&response::multicast_head(payload));
+            .copy_reserved(&response::multicast_head(payload, &shared.config));
     }
     slot.head.clone()
+}
+
+/// The head as one client gets it: its own copy if it is due the access cookie.
+pub(super) fn head_for(client: &Client, head: Packet, shared: &Shared) -> Option<Packet> {
+    if !client.sets_cookie() {
+        return Some(head);
+    }
+    let bytes = response::with_cookie(head.bytes()?, &shared.config);
+    shared.pool.copy_reserved(&bytes)
 }
 
 /// Passes one run to one client, or skips it. A queue that is empty takes any run.
@@ -111,7 +124,6 @@ mod tests {
 
     use super::*;
     use crate::arena::Id;
-    use crate::client::Client;
     use crate::router::slots::Feed;
     use crate::sim::Bench;
 
