@@ -11,6 +11,7 @@
 mod endurance;
 mod http;
 mod membership;
+mod permission;
 mod process;
 mod sharing;
 mod stream;
