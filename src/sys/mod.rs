@@ -4,6 +4,7 @@
 //! Lengths that the kernel returns are checked before what it filled in is used. Linux only.
 #![allow(unsafe_code)]
 
+pub mod host;
 pub mod load;
 pub mod pipe;
 pub mod process;
