@@ -6,6 +6,7 @@
 
 pub mod http;
 pub mod mpegts;
+pub mod origin;
 pub mod reorder;
 pub mod rtp;
 pub mod url;

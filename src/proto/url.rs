@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Longest multicast URL in bytes, query included (so that it fits where others keep 2048 bytes).
 pub const URL_BYTES_MAX: usize = 2047;
@@ -129,6 +129,21 @@ pub fn percent_decode(text: &str) -> Result<String, UrlError> {
         return Err(UrlError::Text);
     }
     Ok(decoded.into_owned())
+}
+
+/// What [`percent_encode`] leaves as it is, besides letters and digits.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'/');
+
+/// Percent-encodes a token or a name for a URL (http-proxy spec §15).
+///
+/// ASCII letters, digits, `-`, `_`, `.`, `~` and `/` stay; every other byte becomes `%XX` in upper case.
+pub fn percent_encode(text: &str) -> String {
+    utf8_percent_encode(text, KEPT).to_string()
 }
 
 /// The value of the first parameter called `name` (case-insensitive), percent-decoded.
@@ -361,7 +376,7 @@ pub fn parse_multicast(rest: &str) -> Result<MulticastUrl, UrlError> {
     })
 }
 
-fn check_length(part: &'static str, text: &str, limit: usize) -> Result<(), UrlError> {
+pub(super) fn check_length(part: &'static str, text: &str, limit: usize) -> Result<(), UrlError> {
     if text.len() > limit {
         Err(UrlError::TooLong { part, limit })
     } else {
@@ -429,7 +444,8 @@ fn parse_endpoint(text: &str) -> Result<(Host, Option<u16>), UrlError> {
     Ok((parse_ipv6(text).ok_or(UrlError::Host)?, None))
 }
 
-fn parse_host(text: &str) -> Result<Host, UrlError> {
+/// An IPv4 address or a name. Also what other modules of `proto` take for a host outside brackets.
+pub(super) fn parse_host(text: &str) -> Result<Host, UrlError> {
     if let Ok(address) = text.parse::<Ipv4Addr>() {
         return Ok(Host::from(IpAddr::V4(address)));
     }
@@ -448,7 +464,8 @@ fn parse_host(text: &str) -> Result<Host, UrlError> {
     Ok(Host::Name(text.to_owned()))
 }
 
-fn parse_ipv6(text: &str) -> Option<Host> {
+/// An IPv6 address without brackets, its scope behind `%`. The scope is any text that is not empty.
+pub(super) fn parse_ipv6(text: &str) -> Option<Host> {
     let (address, scope) = match text.split_once('%') {
         Some((address, scope)) if !scope.is_empty() => (address, Some(scope.to_owned())),
         Some(_) => return None,
@@ -458,7 +475,8 @@ fn parse_ipv6(text: &str) -> Option<Host> {
     Some(Host::Ip { address, scope })
 }
 
-fn parse_port(text: &str) -> Result<Option<u16>, UrlError> {
+/// A port behind `:`; none if it is empty.
+pub(super) fn parse_port(text: &str) -> Result<Option<u16>, UrlError> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -534,6 +552,15 @@ mod tests {
         for text in ["%00", "%0a", "%7F", "%ff", "\n", "%C2%80"] {
             assert_eq!(percent_decode(text), Err(UrlError::Text), "{text}");
         }
+    }
+
+    #[test]
+    fn tokens_and_names_are_percent_encoded() {
+        assert_eq!(percent_encode("p;q&r$"), "p%3Bq%26r%24");
+        assert_eq!(
+            percent_encode("News/é-_.~ +%\n"),
+            "News/%C3%A9-_.~%20%2B%25%0A"
+        );
     }
 
     #[test]

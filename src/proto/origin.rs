@@ -1,0 +1,502 @@
+//! Where an HTTP upstream is: its origin, and the URL of a resource there.
+//!
+//! Read from the request target of a proxied request (`/http/authority/rest`, http-proxy spec §3) or from an
+//! absolute URL. Decoders only: nothing is resolved, and the query is not looked into.
+//!
+//! A label (`$HD`, see [`strip_label`](super::url::strip_label)) belongs to named services. It is not cut here,
+//! and callers must not cut it before: a `$` in an upstream's path or signature is the upstream's own.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::url::{self, HOST_BYTES_MAX, Host, INTERFACE_BYTES_MAX, UrlError};
+
+/// Longest request target towards an upstream in bytes. Chosen: the longest link this server writes.
+pub const UPSTREAM_TARGET_BYTES_MAX: usize = 4095;
+
+/// How an HTTP upstream is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `http`, over TCP, port 80.
+    Http,
+    /// `https`, over TLS, port 443.
+    Https,
+}
+
+impl Scheme {
+    /// The scheme called `name` (case-insensitive, RFC 3986 §3.1).
+    pub fn named(name: &str) -> Option<Self> {
+        [Scheme::Http, Scheme::Https]
+            .into_iter()
+            .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
+    }
+
+    /// `http` or `https`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+
+    /// The port of an authority that names none (RFC 9110 §4.2).
+    pub fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+}
+
+/// Why an address of an HTTP upstream was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OriginError {
+    /// An absolute URL that does not begin with `http://` or `https://`.
+    Scheme,
+    /// Nothing where host and port should be.
+    NoAuthority,
+    /// `user@` or `user:password@` before the host.
+    UserInfo,
+    /// A host or port that cannot be one.
+    Authority(UrlError),
+    /// Path and query together are longer than `limit` bytes.
+    TargetTooLong {
+        /// [`UPSTREAM_TARGET_BYTES_MAX`]
+        limit: usize,
+    },
+}
+
+impl OriginError {
+    /// Status code of the answer to a proxy request with this mistake (http-proxy spec §16).
+    pub fn status(&self) -> u16 {
+        match self {
+            OriginError::NoAuthority => 404,
+            OriginError::TargetTooLong { .. } => 414,
+            OriginError::Scheme | OriginError::UserInfo | OriginError::Authority(_) => 503,
+        }
+    }
+}
+
+impl fmt::Display for OriginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OriginError::Scheme => f.write_str("upstream URL is neither http:// nor https://"),
+            OriginError::NoAuthority => {
+                f.write_str("upstream host is missing; accepted is host[:port]")
+            }
+            OriginError::UserInfo => f.write_str(
+                "user and password in an upstream URL are not supported; use an Authorization header",
+            ),
+            OriginError::Authority(error) => write!(f, "upstream address: {error}"),
+            OriginError::TargetTooLong { limit } => {
+                write!(f, "upstream path and query are longer than {limit} bytes")
+            }
+        }
+    }
+}
+
+impl std::error::Error for OriginError {}
+
+impl From<UrlError> for OriginError {
+    fn from(error: UrlError) -> Self {
+        OriginError::Authority(error)
+    }
+}
+
+/// Scheme, host and port (RFC 6454 §4): whom to connect to, and who shares cookies.
+///
+/// Displayed as `scheme://authority`, with the authority of [`Origin::authority`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    scheme: Scheme,
+    host: Host,
+    port: u16,
+}
+
+impl Origin {
+    /// Parses `host`, `host:port`, `host:`, `[v6]`, `[v6]:port` or a bare `v6`, which cannot have a port.
+    ///
+    /// A scope may follow an IPv6 address in brackets as `%eth0` or `%25eth0`. Nothing else is
+    /// percent-decoded.
+    ///
+    /// # Errors
+    ///
+    /// `NoAuthority`, `UserInfo`, and `Authority` with `Host`, `Bracket`, `Port` or `TooLong`.
+    pub fn parse(scheme: Scheme, authority: &str) -> Result<Self, OriginError> {
+        if authority.is_empty() {
+            return Err(OriginError::NoAuthority);
+        }
+        if authority.contains('@') {
+            return Err(OriginError::UserInfo);
+        }
+        let (host, port) = if let Some(inner) = authority.strip_prefix('[') {
+            let (literal, behind) = inner.split_once(']').ok_or(UrlError::Bracket)?;
+            let port = match behind.strip_prefix(':') {
+                Some(port) => port,
+                None if behind.is_empty() => "",
+                None => return Err(UrlError::Bracket.into()),
+            };
+            (parse_literal(literal).ok_or(UrlError::Bracket)?, port)
+        } else {
+            match authority.split_once(':') {
+                Some((_, behind)) if behind.contains(':') => {
+                    (parse_literal(authority).ok_or(UrlError::Host)?, "")
+                }
+                Some((host, port)) => (parse_name(host)?, port),
+                None => (parse_name(authority)?, ""),
+            }
+        };
+        Ok(Origin {
+            scheme,
+            host,
+            port: url::parse_port(port)?.unwrap_or(scheme.default_port()),
+        })
+    }
+
+    /// How it is spoken to.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The host as it was written, an IP address in its shortest form.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The port, not 0.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Host and port as in a URL: the port only if it is not the scheme's own, IPv6 in brackets, a scope
+    /// behind `%25` (RFC 6874). Parses to the same origin.
+    pub fn authority(&self) -> String {
+        let host = match &self.host {
+            Host::Ip {
+                address,
+                scope: Some(scope),
+            } => format!("[{address}%25{scope}]"),
+            host => host.to_string(),
+        };
+        self.with_port(host)
+    }
+
+    /// The value of the `Host` header (RFC 9110 §7.2).
+    ///
+    /// Like [`Origin::authority`] but without a scope, which means nothing to anybody else (RFC 6874 §3).
+    pub fn host_header(&self) -> String {
+        let host = match &self.host {
+            Host::Ip { address, .. } => Host::from(*address).to_string(),
+            Host::Name(name) => name.clone(),
+        };
+        self.with_port(host)
+    }
+
+    fn with_port(&self, mut host: String) -> String {
+        if self.port != self.scheme.default_port() {
+            host.push_str(&format!(":{}", self.port));
+        }
+        host
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.name(), self.authority())
+    }
+}
+
+fn parse_name(text: &str) -> Result<Host, UrlError> {
+    url::check_length("host", text, HOST_BYTES_MAX)?;
+    url::parse_host(text)
+}
+
+/// An IPv6 address. Its scope is an interface name that can stand in a URL as it is.
+fn parse_literal(text: &str) -> Option<Host> {
+    let text = match text.split_once('%') {
+        // A scope of `25…` could be meant either way; RFC 6874 requires the encoded form.
+        Some((address, scope)) => Cow::Owned(format!(
+            "{address}%{}",
+            scope.strip_prefix("25").unwrap_or(scope)
+        )),
+        None => Cow::Borrowed(text),
+    };
+    let host = url::parse_ipv6(&text)?;
+    let scope_is_plain = match &host {
+        Host::Ip {
+            scope: Some(scope), ..
+        } => {
+            scope.len() <= INTERFACE_BYTES_MAX
+                && scope
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+                // Would read as the encoded form when it is parsed again.
+                && !scope.starts_with("25")
+        }
+        _ => true,
+    };
+    scope_is_plain.then_some(host)
+}
+
+/// The URL of a resource of an HTTP upstream, without a fragment.
+///
+/// Displayed as an absolute URL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HttpUrl {
+    origin: Origin,
+    target: String,
+}
+
+impl HttpUrl {
+    /// Reads the request target of a proxied request: `/http/authority[/rest]` or `/https/authority[/rest]`.
+    ///
+    /// `None` if the target is not one of these; the letters must be lower case. `app-path-prefix` and the
+    /// parameters of this server (`r2h-…`) are to be removed before. See [`HttpUrl::target`] for what becomes
+    /// of the rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`HttpUrl::parse`], except for `Scheme`.
+    pub fn from_proxy_target(target: &str) -> Option<Result<Self, OriginError>> {
+        let (scheme, rest) = target.strip_prefix('/')?.split_once('/')?;
+        let scheme = match scheme {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return None,
+        };
+        Some(Self::from_rest(scheme, rest))
+    }
+
+    /// Parses an absolute URL, `http://authority[/path][?query]` or the same with `https`.
+    ///
+    /// # Errors
+    ///
+    /// `Scheme` for any other scheme or none, `TargetTooLong`, and those of [`Origin::parse`].
+    pub fn parse(url: &str) -> Result<Self, OriginError> {
+        let (scheme, rest) = url.split_once("://").ok_or(OriginError::Scheme)?;
+        Self::from_rest(Scheme::named(scheme).ok_or(OriginError::Scheme)?, rest)
+    }
+
+    fn from_rest(scheme: Scheme, rest: &str) -> Result<Self, OriginError> {
+        let authority_bytes = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at_checked(authority_bytes).unwrap_or((rest, ""));
+        let origin = Origin::parse(scheme, authority)?;
+        let target = target.split('#').next().unwrap_or_default();
+        let mut kept = String::with_capacity(target.len() + 1);
+        if !target.starts_with('/') {
+            kept.push('/');
+        }
+        push_encoded(&mut kept, target, |c| c.is_ascii_control() || c == ' ');
+        if kept.len() > UPSTREAM_TARGET_BYTES_MAX {
+            return Err(OriginError::TargetTooLong {
+                limit: UPSTREAM_TARGET_BYTES_MAX,
+            });
+        }
+        Ok(HttpUrl {
+            origin,
+            target: kept,
+        })
+    }
+
+    /// Whom to ask.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The request target (RFC 9112 §3.2.1): `/`, path and query, at most [`UPSTREAM_TARGET_BYTES_MAX`] bytes.
+    ///
+    /// Byte for byte what was written: escapes are neither decoded nor checked, dot segments and double
+    /// slashes stay. Only what would end a request line or break it, blanks and control characters, is
+    /// percent-encoded, so no text can add to the request.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The target up to its query. Begins with `/`.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// What follows the first `?`, if there is one.
+    pub fn query(&self) -> Option<&str> {
+        self.target.split_once('?').map(|(_, query)| query)
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.target)
+    }
+}
+
+/// Appends `text`, percent-encoding the characters that `must_encode` names, each byte of their UTF-8.
+pub(super) fn push_encoded(out: &mut String, text: &str, must_encode: impl Fn(char) -> bool) {
+    for c in text.chars() {
+        if must_encode(c) {
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn proxied(target: &str) -> HttpUrl {
+        HttpUrl::from_proxy_target(target)
+            .unwrap_or_else(|| panic!("{target}: not a proxy target"))
+            .unwrap_or_else(|error| panic!("{target}: {error}"))
+    }
+
+    fn error(target: &str) -> OriginError {
+        HttpUrl::from_proxy_target(target)
+            .unwrap_or_else(|| panic!("{target}: not a proxy target"))
+            .expect_err(target)
+    }
+
+    #[test]
+    fn target_names_host_port_and_upstream_target() {
+        // http-proxy spec §3, and what its weaknesses 14 and 17 ask for.
+        for (target, host_header, port, upstream_target) in [
+            (
+                "/http/media.lan/live/1.m3u8",
+                "media.lan",
+                80,
+                "/live/1.m3u8",
+            ),
+            ("/http/media.lan:8088", "media.lan:8088", 8088, "/"),
+            ("/http/media.lan:8088/?k=v", "media.lan:8088", 8088, "/?k=v"),
+            (
+                "/http/[2001:db8::7]:81/a%20b",
+                "[2001:db8::7]:81",
+                81,
+                "/a%20b",
+            ),
+            ("/http/2001:db8::7/a", "[2001:db8::7]", 80, "/a"),
+            (
+                "/http/media.lan/a?sig=p%24q",
+                "media.lan",
+                80,
+                "/a?sig=p%24q",
+            ),
+            ("/http/media.lan/a?sig=p$q", "media.lan", 80, "/a?sig=p$q"),
+            ("/http/media.lan/a$HD/b", "media.lan", 80, "/a$HD/b"),
+            ("/http/media.lan:8080?x=1", "media.lan:8080", 8080, "/?x=1"),
+            ("/http/media.lan:?x=1", "media.lan", 80, "/?x=1"),
+            ("/http/media.lan:80/", "media.lan", 80, "/"),
+            ("/http/media.lan#top", "media.lan", 80, "/"),
+            ("/http/media.lan/a?b#c?d", "media.lan", 80, "/a?b"),
+            ("/https/media.lan/a", "media.lan", 443, "/a"),
+            ("/https/media.lan:80/a", "media.lan:80", 80, "/a"),
+            ("/https/media.lan:443/a", "media.lan", 443, "/a"),
+            ("/http/10.0.0.1:0081/", "10.0.0.1:81", 81, "/"),
+            ("/http/h//a/../%zz?%", "h", 80, "//a/../%zz?%"),
+            ("/http/h/é", "h", 80, "/é"),
+            ("/http/[fe80::1%25eth0]:81/", "[fe80::1]:81", 81, "/"),
+            ("/http/[fe80::1%eth0]/", "[fe80::1]", 80, "/"),
+        ] {
+            let url = proxied(target);
+            assert_eq!(url.origin().host_header(), host_header, "{target}");
+            assert_eq!(url.origin().port(), port, "{target}");
+            assert_eq!(url.target(), upstream_target, "{target}");
+        }
+    }
+
+    #[test]
+    fn other_targets_are_not_proxy_targets() {
+        for target in [
+            "",
+            "/",
+            "/http",
+            "/HTTP/h/",
+            "/Https/h",
+            "http/h/",
+            "/rtp/239.1.1.1",
+        ] {
+            assert_eq!(HttpUrl::from_proxy_target(target), None, "{target}");
+        }
+    }
+
+    #[test]
+    fn wrong_authorities_are_refused() {
+        for (target, expected) in [
+            ("/http/", OriginError::NoAuthority),
+            ("/http//x", OriginError::NoAuthority),
+            ("/http/?x", OriginError::NoAuthority),
+            ("/http/:80/x", UrlError::Host.into()),
+            ("/http/h:0/", UrlError::Port.into()),
+            ("/http/h:65536/", UrlError::Port.into()),
+            ("/http/h:80x/", UrlError::Port.into()),
+            ("/http/h:+80/", UrlError::Port.into()),
+            ("/http/me@h/", OriginError::UserInfo),
+            ("/http/me:secret@h/", OriginError::UserInfo),
+            ("/http/[::1/", UrlError::Bracket.into()),
+            ("/http/[::1]80/", UrlError::Bracket.into()),
+            ("/http/[1.2.3.4]/", UrlError::Bracket.into()),
+            ("/http/[fe80::1%]/", UrlError::Bracket.into()),
+            ("/http/[fe80::1%a b]/", UrlError::Bracket.into()),
+            ("/http/::1::2/", UrlError::Host.into()),
+            ("/http/a b/", UrlError::Host.into()),
+            ("/http/h%41/", UrlError::Host.into()),
+            ("/http/h\\x/", UrlError::Host.into()),
+        ] {
+            assert_eq!(error(target), expected, "{target}");
+            assert!(!error(target).to_string().is_empty());
+        }
+        assert_eq!(error("/http/").status(), 404);
+        assert_eq!(error("/http/h:0/").status(), 503);
+    }
+
+    #[test]
+    fn long_names_and_targets_are_refused() {
+        let name = |bytes: usize| format!("/http/{}/", "h".repeat(bytes));
+        proxied(&name(HOST_BYTES_MAX));
+        assert!(matches!(
+            error(&name(HOST_BYTES_MAX + 1)),
+            OriginError::Authority(UrlError::TooLong { limit: 255, .. })
+        ));
+        let target = |bytes: usize| format!("/http/h/{}", "x".repeat(bytes - 1));
+        proxied(&target(UPSTREAM_TARGET_BYTES_MAX));
+        assert_eq!(error(&target(UPSTREAM_TARGET_BYTES_MAX + 1)).status(), 414);
+    }
+
+    #[test]
+    fn absolute_urls_are_parsed_alike() {
+        let url = HttpUrl::parse("HTTPS://[::1]:8443/a?b#c").unwrap();
+        assert_eq!(url.to_string(), "https://[::1]:8443/a?b");
+        assert_eq!((url.path(), url.query()), ("/a", Some("b")));
+        for text in ["ftp://h/", "h/x", "http:/h", "//h/x", ""] {
+            assert_eq!(HttpUrl::parse(text), Err(OriginError::Scheme), "{text}");
+        }
+    }
+
+    #[test]
+    fn blanks_and_control_characters_cannot_reach_the_request_line() {
+        let url = HttpUrl::parse("http://h/a b\r\nX-A: b\0\u{7f}?c d").unwrap();
+        assert_eq!(url.target(), "/a%20b%0D%0AX-A:%20b%00%7F?c%20d");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_is_safe_and_parses_to_itself(
+            scheme in "https?",
+            rest in "[a-z0-9.:\\[\\]%@/?# $é\\x00-\\x20\\x7f\\\\-]{0,40}|(\\[[0-9a-f:]{2,9}(%(25)?[a-z0-9]{1,4})?\\]|[a-z]{1,9})(:[0-9]{1,4})?(/\\PC{0,9})?",
+        ) {
+            if let Some(Ok(url)) = HttpUrl::from_proxy_target(&format!("/{scheme}/{rest}")) {
+                prop_assert!(url.target().starts_with('/'));
+                prop_assert!(!url.target().contains(|c: char| c.is_ascii_control() || c == ' ' || c == '#'));
+                let visible = url.origin().host_header();
+                prop_assert!(visible.bytes().all(|byte| byte.is_ascii_graphic()), "{}", visible);
+                prop_assert_eq!(HttpUrl::parse(&url.to_string()), Ok(url.clone()));
+                let again = format!("/{scheme}/{}{}", url.origin().authority(), url.target());
+                prop_assert_eq!(HttpUrl::from_proxy_target(&again), Some(Ok(url)));
+            }
+        }
+    }
+}
