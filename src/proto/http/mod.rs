@@ -10,6 +10,8 @@ mod head;
 mod headers;
 mod lines;
 mod response;
+#[cfg(test)]
+mod smuggling;
 
 pub use body::{Body, BodyError, Relay};
 pub use chunked::{ChunkError, Chunked, Piece, SIZE_LINE_BYTES_MAX, TRAILER_BYTES_MAX};
