@@ -7,6 +7,7 @@
 pub mod http;
 pub mod mpegts;
 pub mod origin;
+pub mod query;
 pub mod reorder;
 pub mod rtp;
 pub mod url;
