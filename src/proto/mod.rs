@@ -10,4 +10,5 @@ pub mod origin;
 pub mod query;
 pub mod reorder;
 pub mod rtp;
+pub mod seek;
 pub mod url;
