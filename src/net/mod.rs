@@ -2,16 +2,19 @@
 //!
 //! `MioNet` is the real one, `SimNet` (tests) the simulated one. `WouldBlock` never leaves this module: it is
 //! the value [`Io::Blocked`]. Interests are registered once, edge-triggered, in both directions; only a live
-//! datagram source leaves the poll for a while, because it is read by the clock ([`Net::unwatch`]).
+//! datagram source leaves the poll for a while, because it is read by the clock ([`Net::unwatch`]). A [`Stage`]
+//! between a socket and its user transforms the bytes.
 
 pub mod mio;
 mod rejoin;
 mod resolver;
+mod stage;
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+pub use self::stage::Stage;
 use crate::arena::Id;
 use crate::pool::Packet;
 pub use crate::sys::signal::Signal;
