@@ -163,6 +163,24 @@ pub const STOP_WAIT: Duration = Duration::from_secs(3);
 /// Events taken from the kernel per wait.
 pub const EVENTS_PER_TICK: usize = 1024;
 
+// ---- TLS towards upstreams ---------------------------------------------------------------------------------
+
+/// Largest record, bytes: header, 2^14 bytes of plaintext and what TLS 1.2 allows for protection (RFC 5246
+/// §6.2.3; RFC 8446 §5.2 allows less).
+pub const TLS_RECORD_BYTES_MAX: usize = 5 + (16 << 10) + 2048;
+/// Ciphertext held of one connection, and so the largest read. Chosen: a system call for three to four
+/// records; 256 KiB of plaintext take five or six.
+pub const TLS_READ_BYTES: usize = 64 << 10;
+/// Socket reads within one call, so that empty records cannot hold up the loop.
+pub const TLS_READS_PER_CALL: usize = 16;
+/// Bytes taken from the user that the socket has not taken, before it is [`Blocked`](crate::net::Io).
+pub const TLS_WRITE_BYTES_MAX: usize = 32 << 10;
+/// Bytes that wait in one connection: ciphertext, one record of plaintext, and what is to be sent with the
+/// overhead of its records. rustls joins less than 64 KiB of handshake messages besides.
+pub const TLS_HELD_BYTES_MAX: usize = TLS_READ_BYTES + (16 << 10) + TLS_WRITE_BYTES_MAX + (4 << 10);
+/// Servers whose sessions are kept for resumption; the oldest gives way.
+pub const TLS_SESSIONS_MAX: usize = 32;
+
 const _: () = {
     assert!(BUFFER_BYTES_MIN.is_power_of_two() && BUFFER_BYTES_MAX.is_power_of_two());
     assert!(BUFFER_BYTES_MIN >= POOL_UNIT_BYTES);
@@ -182,6 +200,8 @@ const _: () = {
     assert!(FLUSH_INTERVAL_MANY.as_nanos() <= FLUSH_INTERVAL_MAX.as_nanos());
     assert!(CONNECTIONS_READING_MAX < CONNECTIONS_MAX);
     assert!(UPSTREAM_READ_BYTES <= BUFFER_BYTES_MAX);
+    // Whatever has begun to arrive of a record, the rest finds room.
+    assert!(TLS_RECORD_BYTES_MAX <= TLS_READ_BYTES);
     // A newcomer's queue takes a whole ring.
     assert!(FAST_START_BYTES_DEFAULT < POOL_UNITS_DEFAULT * POOL_UNIT_BYTES / QUEUE_POOL_SHARE);
 };

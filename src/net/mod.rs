@@ -3,12 +3,13 @@
 //! `MioNet` is the real one, `SimNet` (tests) the simulated one. `WouldBlock` never leaves this module: it is
 //! the value [`Io::Blocked`]. Interests are registered once, edge-triggered, in both directions; only a live
 //! datagram source leaves the poll for a while, because it is read by the clock ([`Net::unwatch`]). A [`Stage`]
-//! between a socket and its user transforms the bytes.
+//! between a socket and its user transforms the bytes; TLS is one ([`tls`]).
 
 pub mod mio;
 mod rejoin;
 mod resolver;
 mod stage;
+pub mod tls;
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
