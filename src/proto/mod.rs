@@ -8,6 +8,7 @@ pub mod http;
 pub mod mpegts;
 pub mod origin;
 pub mod query;
+pub mod reference;
 pub mod reorder;
 pub mod rtp;
 pub mod seek;
