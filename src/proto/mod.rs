@@ -10,6 +10,7 @@ pub mod origin;
 pub mod query;
 pub mod reference;
 pub mod reorder;
+pub mod rewrite;
 pub mod rtp;
 pub mod seek;
 pub mod url;
