@@ -2,12 +2,16 @@
 //! cookies, and what must not leave the house.
 //!
 //! Pure: bodies, header values and URLs in, the same rewritten out. What is not understood is left as it is.
+//! Whether an answer is rewritten at all, and the headers that go with it, are decided by the caller with
+//! [`playlist::is_playlist`] and its neighbours.
 //!
 //! `Content-Location` is not touched: it states what a representation is called (RFC 9110 §8.7), no client
 //! fetches it, and an access token has no place in it.
 
 pub mod base;
+pub mod content;
 pub mod cookie;
+pub mod playlist;
 pub mod token;
 
 use std::str;
@@ -18,9 +22,6 @@ use super::url;
 
 /// Longest link written in bytes (http-proxy spec §14.6). A longer one is not written.
 pub const LINK_BYTES_MAX: usize = 4095;
-
-/// Least length of what stands between the base and the path of a link: `http/h`.
-const PLACE_BYTES_MIN: usize = 6;
 
 /// How links through this server are written.
 ///
@@ -90,7 +91,7 @@ impl Links {
     /// [`LINK_BYTES_MAX`] before dot segments are removed. Bytes that are not UTF-8 become escapes, since a
     /// request target must be UTF-8 here.
     pub fn map_reference(&self, reference: &[u8], document_url: &HttpUrl) -> Option<String> {
-        let document = document_url.to_string();
+        let document = visible(document_url);
         self.resolve(&self.base, reference, &Reference::parse(&document))
     }
 
@@ -100,7 +101,7 @@ impl Links {
     /// `app-path-prefix`, or `/` if there is none, whatever the base is. `None` as [`Links::map_reference`]; the
     /// value is then relayed as it is. See [`is_redirect`] for when to call this.
     pub fn rewrite_location(&self, value: &[u8], request_url: &HttpUrl) -> Option<String> {
-        let document = request_url.to_string();
+        let document = visible(request_url);
         self.resolve(&self.root, value.trim_ascii(), &Reference::parse(&document))
     }
 
@@ -129,11 +130,16 @@ impl Links {
             return None;
         }
         let origin = Origin::parse(scheme, url.authority?).ok()?;
+        let place = place(&origin);
+        let query_bytes = url.query.map_or(0, |query| query.len() + 1);
+        let parameter_bytes = self.parameters.len() + usize::from(!self.parameters.is_empty());
         // Encoding only adds, so what is too long now need not be looked at byte by byte.
-        if start.len() + url.path.len() + self.parameters.len() > LINK_BYTES_MAX - PLACE_BYTES_MIN {
+        if start.len() + place.len() + url.path.len() + query_bytes + parameter_bytes
+            > LINK_BYTES_MAX
+        {
             return None;
         }
-        let mut link = format!("{start}{}", place(&origin));
+        let mut link = format!("{start}{place}");
         push_visible(&mut link, if url.path.is_empty() { "/" } else { &url.path });
         let query = url.query.into_iter();
         let parameters = Some(self.parameters.as_str()).filter(|text| !text.is_empty());
@@ -157,6 +163,13 @@ pub fn is_redirect(status: u16) -> bool {
 /// Where an origin lies below a base: `http/authority`.
 fn place(origin: &Origin) -> String {
     format!("{}/{}", origin.scheme().name(), origin.authority())
+}
+
+/// The URL of a document as links repeat it, encoded once and not again for every reference.
+fn visible(document_url: &HttpUrl) -> String {
+    let mut text = String::new();
+    push_visible(&mut text, &document_url.to_string());
+    text
 }
 
 /// Appends a part of a URL so that it can stand in a line, in quotes and in a request line.
