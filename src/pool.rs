@@ -142,6 +142,36 @@ impl Pool {
         })
     }
 
+    /// Takes over bytes put together elsewhere, counted against the part that can wait; `None` when there is no
+    /// room for them.
+    pub fn adopt(&self, bytes: Vec<u8>) -> Option<Packet> {
+        let accounts = &self.accounts;
+        let charge = u32::try_from(bytes.len()).ok()?;
+        if bytes.len() > self.patient_room() {
+            accounts.exhaustions.set(accounts.exhaustions.get() + 1);
+            return None;
+        }
+        accounts.make_room(bytes.len());
+        accounts.hold(bytes.len());
+        Some(Packet {
+            buffer: Some(Rc::new(Buffer {
+                storage: Storage::Memory(bytes.into_boxed_slice()),
+                charge,
+                accounts: Rc::clone(accounts),
+            })),
+            start: 0,
+            len: charge,
+        })
+    }
+
+    /// An account for bytes that lie outside the pool's buffers and count against its bound all the same.
+    pub fn open_charge(&self) -> Charge {
+        Charge {
+            accounts: Rc::clone(&self.accounts),
+            bytes: 0,
+        }
+    }
+
     /// Moves the bytes of `packet` into pages that sockets can refer to without copying them. Gives `packet`
     /// back as it was when there is no room, or [`SEGMENTS_MAX`] of them are in use.
     pub fn share_pages(&self, packet: Packet) -> Packet {
@@ -217,6 +247,13 @@ impl Pool {
     pub fn has_room(&self, bytes: usize) -> bool {
         self.accounts
             .has_room(bytes, self.accounts.live_bytes_max())
+    }
+
+    /// Bytes that sources which can wait may still be given, in whatever pieces.
+    pub fn patient_room(&self) -> usize {
+        self.accounts
+            .patient_bytes_max()
+            .saturating_sub(self.accounts.held_bytes.get())
     }
 
     /// Whether [`Pool::take_patient`] would give a buffer of `bytes` now.
@@ -304,7 +341,8 @@ impl Spare {
         if self.bytes + bytes > POOL_SPARE_BYTES_MAX {
             return;
         }
-        if let Some(class) = class_of(bytes) {
+        // What was adopted has a size of its own and fits no list.
+        if let Some(class) = class_of(bytes).filter(|class| BUFFER_BYTES_MIN << class == bytes) {
             self.bytes += bytes;
             self.lists[class].push(buffer);
         }
@@ -324,6 +362,50 @@ fn give_back(buffer: Option<Rc<Buffer>>) {
     {
         let accounts = Rc::clone(&buffer.accounts);
         accounts.give_back(buffer);
+    }
+}
+
+/// Bytes that lie elsewhere, in a pipe of the kernel or in a body that is being collected, and that the pool's
+/// bound covers like its own. Dropping it gives them back.
+#[derive(Debug)]
+pub struct Charge {
+    accounts: Rc<Accounts>,
+    bytes: usize,
+}
+
+impl Charge {
+    /// Bytes on this account.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds `bytes`; false, and nothing is added, when they exceed what sources that can wait may be given.
+    #[must_use]
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let accounts = &self.accounts;
+        if accounts.held_bytes.get() + bytes > accounts.patient_bytes_max() {
+            accounts.exhaustions.set(accounts.exhaustions.get() + 1);
+            return false;
+        }
+        accounts.make_room(bytes);
+        accounts.hold(bytes);
+        self.bytes += bytes;
+        true
+    }
+
+    /// Takes `bytes` off, at most all there are.
+    pub fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.accounts
+            .held_bytes
+            .set(self.accounts.held_bytes.get() - bytes);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.shrink(self.bytes);
     }
 }
 
@@ -588,5 +670,31 @@ mod tests {
                 .count(),
             SEGMENTS_MAX
         );
+    }
+
+    #[test]
+    fn bytes_that_lie_elsewhere_count_against_the_bound() {
+        let pool = Pool::new(100 << 10);
+        let mut charge = pool.open_charge();
+        assert!(charge.grow(60 << 10));
+        assert!(!charge.grow(30 << 10), "a fifth is for live media");
+        assert_eq!((charge.bytes(), pool.held_bytes()), (60 << 10, 60 << 10));
+        charge.shrink(20 << 10);
+        assert_eq!(pool.patient_room(), 40 << 10);
+        drop(charge);
+        assert_eq!(pool.held_bytes(), 0);
+    }
+
+    #[test]
+    fn adopted_bytes_are_held_as_they_are_and_not_kept() {
+        let pool = Pool::new(100 << 10);
+        let packet = pool.adopt(vec![7; 5000]).expect("room");
+        assert_eq!(
+            (packet.len(), packet.held_bytes(), pool.held_bytes()),
+            (5000, 5000, 5000)
+        );
+        assert!(pool.adopt(vec![0; 90 << 10]).is_none());
+        drop(packet);
+        assert_eq!((pool.held_bytes(), pool.spare_bytes()), (0, 0));
     }
 }
