@@ -34,3 +34,15 @@ pub fn unanswered(fd: BorrowedFd<'_>) -> io::Result<u8> {
     let info = unsafe { info.assume_init() };
     Ok(info.tcpi_retransmits.max(info.tcpi_probes))
 }
+
+/// How many bytes the kernel has received that nobody has read yet (Linux `FIONREAD`, `tcp(7)`).
+///
+/// # Errors
+///
+/// What `ioctl` reports.
+pub fn unread_bytes(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: `FIONREAD` writes one `int`, and `bytes` is one that outlives the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
