@@ -1,10 +1,10 @@
 //! The name the router is reached by (`--hostname`): which `Host` is accepted, and what links begin with.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::listen::is_name;
 use super::parse::{Rejected, is_path};
+use crate::proto::origin::Scheme;
 
 /// Longest accepted text in bytes; chosen.
 const TEXT_BYTES_MAX: usize = 512;
@@ -20,24 +20,6 @@ pub struct Hostname {
     pub port: Option<u16>,
     /// The path behind the host, without a slash at its end; empty or beginning with one.
     pub path: String,
-}
-
-/// The schemes a [`Hostname`] may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// `http`
-    Http,
-    /// `https`
-    Https,
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        })
-    }
 }
 
 impl Hostname {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::limits;
 
-pub use hostname::{Hostname, Scheme};
+pub use hostname::Hostname;
 pub use listen::ListenAddr;
 pub use policy::{Class, Denied, POLICY_ENTRIES_MAX, UpstreamPolicy};
 pub use token::{TOKEN_BYTES_MAX, Token};

@@ -17,8 +17,8 @@ pub const POLICY_ENTRIES_MAX: usize = 256;
 ///
 /// One rule: **the last entry that matches decides**, in the order of the command line; where none
 /// matches, the default of the address's [`Class`] does. Public and private addresses are permitted by default,
-/// because sources stand in the Internet and in the LAN. This host, link-local addresses (where clouds keep
-/// their metadata and credentials) and groups are denied. The router's own listening sockets are always denied:
+/// because sources stand in the Internet and in the LAN. This host, unless the client sits on it too, link-local
+/// addresses (where clouds keep their metadata and credentials) and groups are denied. The router's own listening sockets are always denied:
 /// such a request would come back.
 ///
 /// An entry that is a name decides for every address the name resolves to; permitting one means to
@@ -130,7 +130,8 @@ impl UpstreamPolicy {
     ///
     /// `host` is the name or address as the request wrote it, without brackets. `own` are the
     /// addresses the router listens on; wildcards are understood, and an address of this host may be added with
-    /// port 0 so that it counts as [`Class::Loopback`].
+    /// port 0 so that it counts as [`Class::Loopback`]. `is_local` says that whoever asks sits on this host, and so
+    /// reaches its services anyway.
     ///
     /// IPv6 addresses that only carry an IPv4 address are judged as that address: mapped, compatible and translated
     /// ones (RFC 4291 §2.5.5, RFC 2765 §2.1), 6to4 (RFC 3056 §2) and NAT64 (RFC 6052, RFC 8215). A pattern
@@ -145,6 +146,7 @@ impl UpstreamPolicy {
         address: IpAddr,
         port: u16,
         own: &[SocketAddr],
+        is_local: bool,
     ) -> Result<(), Denied> {
         let canonical = canonical(address);
         let is_own = |socket: &SocketAddr| self::canonical(socket.ip()) == canonical;
@@ -172,7 +174,7 @@ impl UpstreamPolicy {
         match matching {
             Some((Verdict::Allow, _)) => Ok(()),
             Some((Verdict::Deny, pattern)) => denied(Reason::Entry(pattern.to_string())),
-            None if class.is_permitted() => Ok(()),
+            None if class.is_permitted() || is_local && class == Class::Loopback => Ok(()),
             None => denied(Reason::Class(class)),
         }
     }
@@ -445,7 +447,7 @@ mod tests {
         own: &[&str],
     ) -> Result<(), Denied> {
         let own: Vec<SocketAddr> = own.iter().map(|text| text.parse().expect(text)).collect();
-        policy.check(host, address.parse().expect(address), 80, &own)
+        policy.check(host, address.parse().expect(address), 80, &own, false)
     }
 
     fn is_permitted(entries: &str, host: &str, address: &str) -> bool {
@@ -728,7 +730,7 @@ mod tests {
                 if let Err(rejected) = policy.deny(&text) {
                     prop_assert!(!rejected.to_string().contains(char::is_control));
                 }
-                let _ = policy.check(&text, Ipv4Addr::LOCALHOST.into(), 80, &[]);
+                let _ = policy.check(&text, Ipv4Addr::LOCALHOST.into(), 80, &[], false);
             }
         }
 

@@ -3,20 +3,11 @@
 use std::fmt;
 use std::hint::black_box;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
 use super::parse::Rejected;
+use crate::proto::url;
 
 /// Longest token in bytes; that of the compatible router.
 pub const TOKEN_BYTES_MAX: usize = 255;
-
-/// What stays as it is in URLs and cookies (http-proxy spec §15).
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~')
-    .remove(b'/');
 
 /// A secret that clients must know: 1 to [`TOKEN_BYTES_MAX`] bytes without control characters.
 ///
@@ -52,7 +43,12 @@ impl Token {
 
     /// The token as it stands in URLs and cookies: all but letters, digits and `- _ . ~ /` as `%XX`.
     pub fn encoded(&self) -> String {
-        utf8_percent_encode(&self.0, ENCODED).to_string()
+        url::percent_encode(&self.0)
+    }
+
+    /// The token itself. For links only: no log line and no page may show it.
+    pub fn secret(&self) -> &str {
+        &self.0
     }
 }
 
