@@ -1,17 +1,18 @@
 //! What a client's queue costs per run, without the system call.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use divan::{Bencher, black_box};
 use flowgate::arena::Id;
-use flowgate::client::send_queue::SendQueue;
 use flowgate::net::{
-    Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Net, SocketId, Watched,
+    Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Net, PipeId, SocketId,
+    Stage, Watched,
 };
 use flowgate::pool::{Packet, Pool};
-use flowgate::stats::Stats;
+use flowgate::send_queue::SendQueue;
+use flowgate::stats::Sends;
 
 fn main() {
     divan::main();
@@ -23,7 +24,7 @@ fn push_and_flush(bencher: Bencher<'_, '_>, clients: usize) {
     let pool = Pool::new(1 << 20);
     let run = pool.take(25_000).expect("room").freeze(25_000);
     let mut queues: Vec<(SendQueue, Watched)> = (0..clients).map(|_| queue()).collect();
-    let (mut net, mut stats) = (Taker, Stats::default());
+    let (mut net, mut stats) = (Taker, Sends::default());
     bencher.counter(clients).bench_local(|| {
         for (queue, socket) in &mut queues {
             queue.push(black_box(&run).clone(), 19);
@@ -42,7 +43,7 @@ fn gather_64_runs(bencher: Bencher<'_, '_>) {
         .map(|_| pool.take(1316).expect("room").freeze(1316))
         .collect();
     let (mut queue, mut socket) = queue();
-    let (mut net, mut stats) = (Taker, Stats::default());
+    let (mut net, mut stats) = (Taker, Sends::default());
     bencher.counter(runs.len()).bench_local(|| {
         runs.iter().for_each(|run| queue.push(run.clone(), 1));
         queue
@@ -84,7 +85,32 @@ impl Net for Taker {
     fn accept(&mut self, _: SocketId) -> io::Result<Io<Accepted>> {
         cannot()
     }
-    fn connect(&mut self, _: SocketAddr) -> io::Result<SocketId> {
+    fn unix_time(&self) -> i64 {
+        0
+    }
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        Vec::new()
+    }
+    fn connect(&mut self, _: SocketAddr, _: Option<&str>) -> io::Result<SocketId> {
+        cannot()
+    }
+    fn is_connected(&self, _: SocketId) -> io::Result<bool> {
+        cannot()
+    }
+    fn secure(&mut self, _: &str) -> io::Result<Box<dyn Stage>> {
+        cannot()
+    }
+    fn open_pipe(&mut self) -> io::Result<PipeId> {
+        cannot()
+    }
+    fn fill_pipe(&mut self, _: PipeId, _: SocketId, _: usize) -> io::Result<Io<usize>> {
+        cannot()
+    }
+    fn drain_pipe(&mut self, _: PipeId, _: SocketId, _: usize) -> io::Result<Io<usize>> {
+        cannot()
+    }
+    fn close_pipe(&mut self, _: PipeId) {}
+    fn unread_bytes(&self, _: SocketId) -> io::Result<usize> {
         cannot()
     }
     fn read(&mut self, _: SocketId, _: &mut [u8]) -> io::Result<Io<usize>> {

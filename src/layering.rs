@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("pool", &["limits", "sys"]),
     ("stats", &[]),
+    ("send_queue", &["limits", "net", "pool", "stats"]),
     ("config", &["limits", "proto", "logger"]),
     ("cli", &["config", "limits"]),
     ("logger", &["config"]),
@@ -42,7 +43,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 const ENTITY: &[&str] = &[
-    "config", "limits", "net", "pool", "proto", "shared", "stats", "sys",
+    "config",
+    "limits",
+    "net",
+    "pool",
+    "proto",
+    "send_queue",
+    "shared",
+    "stats",
+    "sys",
 ];
 
 /// Every source file below `src` but the simulation, which sees everything.

@@ -6,13 +6,14 @@
 //! |---|---|
 //! | [`cli`], [`config`], [`logger`] | start: arguments become a checked configuration |
 //! | [`router`] | the loop and all relations: tick, slots, ready, timers, attach, fanout, flow, close |
-//! | [`client`] | downstream HTTP: request, answer, send queue |
+//! | [`client`] | downstream HTTP: request, answer |
 //! | [`channel`] | a live source shared by its subscribers: lossy, never paused |
 //! | [`upstream`] | a source owned by one client: paused, never lossy |
 //! | [`proto`] | sans-I/O cores: RTP, reordering, MPEG-TS, HTTP heads, URLs |
 //! | [`shared`] | what any entity may use: network, pool, counters, configuration, the time |
 //! | [`net`], [`sys`] | `trait Net`, mio behind it, name look-ups; system calls, the only `unsafe` |
 //! | [`stats`] | counters |
+//! | [`send_queue`] | what waits to be written to a socket |
 //! | [`arena`], [`pool`], [`limits`] | ids that notice what is gone; buffers; every bound |
 //! | [`demo`] | the test source of `flowgate demo` |
 //!
@@ -34,6 +35,7 @@ pub mod net;
 pub mod pool;
 pub mod proto;
 pub mod router;
+pub mod send_queue;
 pub mod shared;
 #[cfg(test)]
 mod sim;

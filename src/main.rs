@@ -10,6 +10,7 @@ use flowgate::cli::{self, Command};
 use flowgate::config::Config;
 use flowgate::limits::LISTENERS_MAX;
 use flowgate::net::mio::MioNet;
+use flowgate::net::tls::TlsConfig;
 use flowgate::router::Router;
 use flowgate::{demo, logger, sys};
 
@@ -62,8 +63,9 @@ fn run(
     if let Err(error) = sys::process::raise_descriptor_limit() {
         log::warn!("the limit of open descriptors stays as it is: {error}");
     }
+    let tls = TlsConfig::load(config.tls_ca.as_deref()).map_err(|error| error.to_string())?;
     let mut net =
-        MioNet::new().map_err(|error| format!("the system gives no event queue: {error}"))?;
+        MioNet::new(tls).map_err(|error| format!("the system gives no event queue: {error}"))?;
     net.install_signals()
         .map_err(|error| format!("signals cannot be handled: {error}"))?;
     let config = Rc::new(config);

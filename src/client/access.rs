@@ -206,6 +206,7 @@ mod tests {
     use super::*;
     use crate::config::Hostname;
     use crate::config::parse;
+    use crate::proto::http::Framing;
 
     fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request {
         let headers = headers
@@ -221,6 +222,7 @@ mod tests {
             method_name: method.to_owned(),
             target: target.to_owned(),
             minor_version: 1,
+            framing: Framing::Empty,
             headers: headers.collect(),
         }
     }

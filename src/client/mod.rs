@@ -1,40 +1,47 @@
 //! Downstream: one HTTP connection.
 //!
-//! Owns the socket and the send queue. Reads one request head, is given an answer or a stream, and ends. It
-//! does not know where its media comes from; the router does.
+//! Owns the socket, what has been read ahead and the send queue. Reads a request, is given an answer or a stream,
+//! and then ends or reads the next one. It does not know where its media comes from; the router does.
 //!
 //! ```text
 //! Reading ── request ──▶ Waiting ── first media ──▶ Streaming
-//!    │                      │                           │
-//!    └──── answer ──────────┴──────── end ──────────────┤
-//!                                                       ▼
-//!                              Draining ── empty ──▶ Lingering ──▶ Closed
+//!    │ ▲                    │                           │
+//!    │ │ kept alive         │                           │
+//!    │ └────────────────────│───────────────────┐       │
+//!    └──── answer ──────────┴──────── end ──────│───────┤
+//!                                               │       ▼
+//!                                               └── Draining ── empty ──▶ Lingering ──▶ Closed
 //! ```
 //!
-//! Any state goes to `Closed` when the connection breaks.
+//! Any state goes to `Closed` when the connection breaks. The body of a request is read while the client is
+//! `Waiting` or `Streaming`.
 
 pub mod access;
 pub mod response;
 pub mod route;
-pub mod send_queue;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::limits::{CLOSE_WAIT, DISCARD_BYTES_PER_TURN, HEAD_WAIT, STALL_CHECK, UNANSWERED_MAX};
-use crate::net::{Io, SocketId, Watched};
-use crate::pool::{Packet, Pool, Run};
-use crate::proto::http::{self, HEAD_BYTES_MAX, HeadError, Method};
+use crate::limits::{
+    BODY_WAIT, CLOSE_WAIT, DISCARD_BYTES_PER_TURN, HEAD_WAIT, KEPT_ALIVE_WAIT,
+    READ_AHEAD_BYTES_MAX, STALL_CHECK, UNANSWERED_MAX, UPSTREAM_READ_BYTES,
+};
+use crate::net::{Io, PipeId, SocketId, Watched};
+use crate::pool::{Charge, Packet, Pool, Run};
+use crate::proto::http::{
+    self, Body, Framing, FramingError, HEAD_BYTES_MAX, HeadError, Method, Relay, ReplyHead,
+};
+use crate::send_queue::{Gap, SendQueue};
 use crate::shared::Shared;
 use crate::stats::Stats;
 use response::{Answer, Status};
-use send_queue::{Gap, SendQueue};
 
 /// Where a connection stands; the diagram is at the top of the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The request head is incomplete.
-    Reading { since: Instant },
+    /// The request head is incomplete. By `until` it must be complete, or begun if the connection was `kept`.
+    Reading { until: Instant, kept: bool },
     /// A stream was asked for; nothing has been sent, so an error can still be answered.
     Waiting,
     /// The head of a stream has been queued.
@@ -75,20 +82,46 @@ pub struct Request {
     pub target: String,
     /// The `x` of `HTTP/1.x`.
     pub minor_version: u8,
-    /// Names as they were sent, and values without surrounding white space, in their order.
+    /// Names as they were sent, and values without surrounding white space, in order.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// How the body is framed.
+    pub framing: Framing,
 }
 
 impl Request {
     /// Value of the last header called `name` (case-insensitive).
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        let last = self
-            .headers
-            .iter()
-            .rev()
-            .find(|(found, _)| found.eq_ignore_ascii_case(name))?;
-        Some(&last.1)
+        let mut headers = self.headers.iter().rev();
+        let (_, value) = headers.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+        Some(value)
     }
+
+    /// Whether the client would send another request over the same connection (RFC 9112 §9.3).
+    pub fn wants_keep_alive(&self) -> bool {
+        let says = |wanted: &str| {
+            self.headers
+                .iter()
+                .filter(|(name, _)| name.eq_ignore_ascii_case("connection"))
+                .flat_map(|(_, value)| value.split(|byte| *byte == b','))
+                .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+        };
+        !says("close") && (self.minor_version > 0 || says("keep-alive"))
+    }
+}
+
+/// What a client has sent, in order.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A complete request head.
+    Request(Request),
+    /// A part of the body, framed as the client framed it.
+    Body(Packet),
+    /// The body is complete.
+    BodyEnd,
+    /// The body makes no sense or was cut short.
+    BodyFailed(Answer),
+    /// The pool has no buffer for the body; nothing was read.
+    Starved,
 }
 
 /// Flow accounts of a client that was given a stream (server spec §10.3).
@@ -113,8 +146,18 @@ pub struct Client {
     pub peer: SocketAddr,
     socket: Watched,
     state: State,
-    /// The beginning of a request head that did not come in one piece.
-    partial_head: Vec<u8>,
+    /// What has been read and not been used yet: the beginning of a head, or what followed the last request.
+    ahead: Vec<u8>,
+    /// So many bytes of `ahead` are known not to be a whole head.
+    ahead_checked: usize,
+    /// The body of the request that is being read for somebody.
+    body: Option<Body>,
+    /// When the client last sent a part of the body, or was let go on.
+    body_at: Instant,
+    /// The client's HTTP version, as `HTTP/1.x`.
+    minor_version: u8,
+    /// After this exchange the client may send another request.
+    keep_alive: bool,
     /// The client has closed its sending side; it may well go on reading.
     read_closed: bool,
     queue: SendQueue,
@@ -138,8 +181,16 @@ impl Client {
                 readable: true,
                 writable: true,
             },
-            state: State::Reading { since: now },
-            partial_head: Vec::new(),
+            state: State::Reading {
+                until: now + HEAD_WAIT,
+                kept: false,
+            },
+            ahead: Vec::new(),
+            ahead_checked: 0,
+            body: None,
+            body_at: now,
+            minor_version: 1,
+            keep_alive: false,
             read_closed: false,
             queue: SendQueue::default(),
             sent_bytes: 0,
@@ -159,34 +210,54 @@ impl Client {
         self.socket.note(readable, writable);
     }
 
-    /// Whether a turn would get something done. Derived, never stored.
-    pub fn runnable(&self) -> bool {
+    /// Whether a turn would get something done. Derived, never stored. `body_allowed` says whether more of the
+    /// request's body may be read.
+    pub fn runnable(&self, body_allowed: bool) -> bool {
         match self.state {
             State::Closed(_) => false,
             State::Draining if self.queue.is_empty() => true,
-            _ => self.socket.readable || (self.socket.writable && !self.queue.is_empty()),
+            State::Reading { .. } if self.ahead.len() > self.ahead_checked => true,
+            _ => (self.socket.writable && !self.queue.is_empty()) || self.would_read(body_allowed),
+        }
+    }
+
+    fn would_read(&self, body_allowed: bool) -> bool {
+        if self.body.is_some() {
+            body_allowed && (self.socket.readable || !self.ahead.is_empty())
+        } else {
+            self.socket.readable && self.ahead.len() < READ_AHEAD_BYTES_MAX
         }
     }
 
     /// When the connection needs a turn although nothing happens.
-    pub fn deadline(&self) -> Option<Instant> {
-        match self.state {
-            State::Reading { since } => Some(since + HEAD_WAIT),
-            State::Lingering { until } => Some(until),
-            State::Waiting | State::Streaming | State::Draining if !self.queue.is_empty() => {
-                Some(self.progress_at + STALL_CHECK)
-            }
-            _ => None,
-        }
+    pub fn deadline(&self, body_allowed: bool) -> Option<Instant> {
+        let stall = match self.state {
+            State::Reading { until, .. } | State::Lingering { until } => return Some(until),
+            State::Closed(_) => return None,
+            _ => (!self.queue.is_empty()).then_some(self.progress_at + STALL_CHECK),
+        };
+        let body = (self.body.is_some() && body_allowed).then_some(self.body_at + BODY_WAIT);
+        [stall, body].into_iter().flatten().min()
     }
 
     /// Acts on a deadline that has passed.
-    pub fn expire(&mut self, shared: &mut Shared) {
-        if self.deadline().is_none_or(|deadline| deadline > shared.now) {
+    pub fn expire(
+        &mut self,
+        body_allowed: bool,
+        shared: &mut Shared,
+        incoming: &mut Vec<Incoming>,
+    ) {
+        let deadline = self.deadline(body_allowed);
+        if deadline.is_none_or(|deadline| deadline > shared.now) {
             return;
         }
+        if self.body.is_some() && body_allowed && self.body_at + BODY_WAIT <= shared.now {
+            let text = "the request body took too long";
+            let answer = Answer::new(Status::RequestTimeout, text);
+            return incoming.push(Incoming::BodyFailed(answer));
+        }
         match self.state {
-            State::Reading { .. } if self.partial_head.is_empty() => self.close(Ended::Idle),
+            State::Reading { .. } if self.ahead.is_empty() => self.close(Ended::Idle),
             State::Reading { .. } => {
                 self.answer(
                     &Answer::new(Status::RequestTimeout, "the request head took too long"),
@@ -208,19 +279,34 @@ impl Client {
         }
     }
 
-    /// Reads what the client sent. Returns the request once its head is complete; a bad one is answered here.
-    pub fn receive(&mut self, shared: &mut Shared) -> Option<Request> {
+    /// Reads what the client sent, at most `body_room` bytes of a body, and appends it to `incoming`. Heads that
+    /// are wrong are answered here.
+    pub fn receive(&mut self, body_room: usize, shared: &mut Shared, incoming: &mut Vec<Incoming>) {
+        if self.body.is_some() {
+            self.receive_body(body_room, shared, incoming);
+        } else {
+            self.receive_ahead(shared, incoming);
+        }
+    }
+
+    /// Reads towards the next head, or what comes before its time.
+    fn receive_ahead(&mut self, shared: &mut Shared, incoming: &mut Vec<Incoming>) {
+        if self.read_head(shared, incoming) {
+            return;
+        }
         let mut scratch = std::mem::take(&mut shared.scratch);
         scratch.resize(HEAD_BYTES_MAX, 0);
         let mut budget = DISCARD_BYTES_PER_TURN;
-        let mut request = None;
-        while self.socket.readable && budget > 0 && request.is_none() && !self.is_closed() {
+        while budget > 0 && !self.is_closed() && self.body.is_none() && self.would_read(false) {
             match self.socket.read(&mut *shared.net, &mut scratch) {
                 Ok(Io::Done(0)) => self.note_end(shared),
                 Ok(Io::Done(len)) => {
                     budget = budget.saturating_sub(len);
-                    if matches!(self.state, State::Reading { .. }) {
-                        request = self.read_head(&scratch[..len], shared);
+                    if self.keeps_what_comes() {
+                        self.ahead.extend_from_slice(&scratch[..len]);
+                    }
+                    if self.read_head(shared, incoming) {
+                        break;
                     }
                 }
                 Ok(Io::Blocked) => {}
@@ -228,7 +314,15 @@ impl Client {
             }
         }
         shared.scratch = scratch;
-        request
+    }
+
+    /// Whether what the client sends now may be another request; otherwise it is discarded.
+    fn keeps_what_comes(&self) -> bool {
+        match self.state {
+            State::Reading { .. } => true,
+            State::Waiting | State::Streaming | State::Draining => self.keep_alive,
+            State::Lingering { .. } | State::Closed(_) => false,
+        }
     }
 
     /// The client has closed its sending side. It still gets what it asked for.
@@ -237,7 +331,7 @@ impl Client {
         // Another edge would tell that the connection broke, and so does another read then.
         self.socket.readable = false;
         match self.state {
-            State::Reading { .. } if self.partial_head.is_empty() => self.close(Ended::Peer),
+            State::Reading { .. } if self.ahead.is_empty() => self.close(Ended::Peer),
             State::Reading { .. } => {
                 self.answer(
                     &Answer::new(Status::BadRequest, "the request head is incomplete"),
@@ -249,28 +343,118 @@ impl Client {
         }
     }
 
-    fn read_head(&mut self, bytes: &[u8], shared: &mut Shared) -> Option<Request> {
-        let decoded = if self.partial_head.is_empty() {
-            decode(bytes)
-        } else {
-            self.partial_head.extend_from_slice(bytes);
-            decode(&self.partial_head)
-        };
-        match decoded {
-            Ok(Some(request)) => {
-                self.partial_head = Vec::new();
+    /// Takes a complete head off what has been read ahead, if a head is awaited. Tells whether there was one.
+    fn read_head(&mut self, shared: &mut Shared, incoming: &mut Vec<Incoming>) -> bool {
+        if !self.is_reading() || self.ahead.len() == self.ahead_checked {
+            return false;
+        }
+        match decode(&self.ahead) {
+            Ok(Some((request, len))) => {
+                self.ahead.drain(..len);
+                self.ahead_checked = 0;
+                if self.ahead.is_empty() {
+                    self.ahead = Vec::new();
+                }
                 self.state = State::Waiting;
-                Some(request)
+                self.minor_version = request.minor_version;
+                incoming.push(Incoming::Request(request));
+                true
             }
             Ok(None) => {
-                if self.partial_head.is_empty() {
-                    self.partial_head.extend_from_slice(bytes);
+                self.ahead_checked = self.ahead.len();
+                if matches!(self.state, State::Reading { kept: true, .. }) {
+                    self.state = State::Reading {
+                        until: shared.now + HEAD_WAIT,
+                        kept: false,
+                    };
                 }
-                None
+                if self.read_closed {
+                    self.note_end(shared);
+                }
+                false
             }
             Err(error) => {
-                self.answer(&Answer::new(status_of(&error), error.to_string()), shared);
-                None
+                self.answer(&error.answer(), shared);
+                false
+            }
+        }
+    }
+
+    /// From now on the body of the request is read; [`Client::receive`] brings it.
+    pub fn begin_body(&mut self, framing: Framing, now: Instant) {
+        let body = Body::new(framing);
+        self.body = (!body.is_complete()).then_some(body);
+        self.body_at = now;
+    }
+
+    /// Whether a body is being read.
+    pub fn has_body(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// Reading the body goes on after a pause.
+    pub fn resume_body(&mut self, now: Instant) {
+        self.body_at = now;
+    }
+
+    fn receive_body(&mut self, mut room: usize, shared: &mut Shared, incoming: &mut Vec<Incoming>) {
+        let mut budget = DISCARD_BYTES_PER_TURN;
+        while room > 0 && budget > 0 && self.would_read(true) {
+            let Some(body) = &mut self.body else { return };
+            let mut len = room
+                .min(UPSTREAM_READ_BYTES)
+                .min(shared.pool.buffer_bytes_max());
+            if !self.ahead.is_empty() {
+                len = len.min(self.ahead.len());
+            }
+            let Some(mut chunk) = shared.pool.take_patient(len) else {
+                return incoming.push(Incoming::Starved);
+            };
+            let count = if self.ahead.is_empty() {
+                match self
+                    .socket
+                    .read(&mut *shared.net, &mut chunk.bytes_mut()[..len])
+                {
+                    Ok(Io::Done(count)) => count,
+                    Ok(Io::Blocked) => return,
+                    Err(_) => return self.close(Ended::Peer),
+                }
+            } else {
+                chunk.bytes_mut()[..len].copy_from_slice(&self.ahead[..len]);
+                self.ahead.drain(..len);
+                len
+            };
+            if count == 0 {
+                self.read_closed = true;
+                self.socket.readable = false;
+                let text = "the request body is incomplete";
+                return incoming.push(Incoming::BodyFailed(Answer::new(Status::BadRequest, text)));
+            }
+            self.body_at = shared.now;
+            let mut parts = Vec::new();
+            let result = body.receive(&chunk.bytes()[..count], Relay::AsFramed, &mut parts);
+            let complete = body.is_complete();
+            let chunk = chunk.freeze(count);
+            for part in parts {
+                let view = chunk.slice(part);
+                room = room.saturating_sub(view.held_bytes());
+                incoming.push(Incoming::Body(view));
+            }
+            budget = budget.saturating_sub(count);
+            match result {
+                Ok(used) => {
+                    if let Some(surplus) = chunk.bytes().and_then(|bytes| bytes.get(used..)) {
+                        self.ahead.splice(..0, surplus.iter().copied());
+                    }
+                }
+                Err(error) => {
+                    let answer = Answer::new(Status::BadRequest, format!("request body: {error}"));
+                    return incoming.push(Incoming::BodyFailed(answer));
+                }
+            }
+            if complete {
+                self.body = None;
+                incoming.push(Incoming::BodyEnd);
             }
         }
     }
@@ -288,7 +472,7 @@ impl Client {
 
     /// As [`Client::answer`], for a head or a page already put together.
     pub fn answer_with(&mut self, bytes: &[u8], pool: &Pool) {
-        self.partial_head = Vec::new();
+        self.forget_request();
         match pool.copy_reserved(bytes) {
             Some(packet) => {
                 self.queue.push(packet, 0);
@@ -299,9 +483,9 @@ impl Client {
         }
     }
 
-    /// From now on, whatever is answered carries the access cookie.
-    pub fn set_cookie(&mut self) {
-        self.sets_cookie = true;
+    /// Whether the answer to this request is to carry the access cookie.
+    pub fn set_cookie(&mut self, sets_cookie: bool) {
+        self.sets_cookie = sets_cookie;
     }
 
     /// Whether the answer carries the access cookie; local answers do so by themselves.
@@ -309,10 +493,23 @@ impl Client {
         self.sets_cookie
     }
 
+    /// What the client has sent so far and sends from now on is of no interest.
+    fn forget_request(&mut self) {
+        self.ahead = Vec::new();
+        self.ahead_checked = 0;
+        self.body = None;
+        self.keep_alive = false;
+    }
+
     /// The client has asked for a stream and waits for its first bytes.
     pub fn await_stream(&mut self) {
         self.state = State::Waiting;
         self.flow = Some(Box::default());
+    }
+
+    /// The client may send another request when this one has been answered.
+    pub fn offer_keep_alive(&mut self) {
+        self.keep_alive = true;
     }
 
     /// Whether a stream was asked for and nothing has been sent yet.
@@ -325,6 +522,49 @@ impl Client {
         debug_assert!(self.is_waiting(), "a stream begins once");
         self.state = State::Streaming;
         self.push(head, 0, now);
+    }
+
+    /// Queues an interim response; the final one is still to come.
+    pub fn push_interim(&mut self, head: Packet, now: Instant) {
+        debug_assert!(self.is_waiting(), "interim responses come first");
+        self.push(head, 0, now);
+    }
+
+    /// Queues the head of a response that is relayed; its body follows. A client whose own body is not complete
+    /// by now is not kept: what it still sends could not be told from another request.
+    pub fn begin_reply(&mut self, head: ReplyHead, shared: &Shared) {
+        self.keep_alive &= head.delimited && self.body.is_none();
+        let head = head.encode(self.minor_version, self.keep_alive);
+        match shared.pool.copy_reserved(&head) {
+            Some(head) => self.begin_stream(head, shared.now),
+            None => self.close(Ended::Memory),
+        }
+    }
+
+    /// From now on the body comes through `pipe`, which stays the caller's.
+    pub fn attach_pipe(&mut self, pipe: PipeId, charge: Charge) {
+        self.queue.attach_pipe(pipe, charge);
+    }
+
+    /// The pipe is of no more use.
+    pub fn detach_pipe(&mut self) {
+        self.queue.detach_pipe();
+    }
+
+    /// Notes that `bytes` more of the body wait in the pipe.
+    pub fn note_piped(&mut self, bytes: usize, now: Instant) {
+        if self.queue.is_empty() {
+            self.progress_at = now;
+        }
+        self.queue.note_piped(bytes);
+        if let Some(flow) = &mut self.flow {
+            flow.held_bytes_highwater = flow.held_bytes_highwater.max(self.queue.held_bytes());
+        }
+    }
+
+    /// Whether everything that was queued has been taken, and more may be.
+    pub fn keeps_up(&self) -> bool {
+        self.socket.writable && self.queue.is_empty()
     }
 
     /// Queues a run of live media.
@@ -427,7 +667,17 @@ impl Client {
     pub fn end(&mut self) {
         if matches!(self.state, State::Waiting | State::Streaming) {
             self.state = State::Draining;
+            if self.body.take().is_some() {
+                self.forget_request();
+            }
         }
+    }
+
+    /// The stream has broken off: what is queued is still sent, and then the connection is closed, which tells the
+    /// client that it is not whole.
+    pub fn break_off(&mut self) {
+        self.forget_request();
+        self.end();
     }
 
     /// Writes what the socket takes. When all is said, closes the sending side.
@@ -435,10 +685,11 @@ impl Client {
         if matches!(self.state, State::Closed(_)) {
             return;
         }
-        match self
-            .queue
-            .flush(&mut self.socket, &mut *shared.net, &mut shared.stats)
-        {
+        match self.queue.flush(
+            &mut self.socket,
+            &mut *shared.net,
+            &mut shared.stats.to_clients,
+        ) {
             Ok(0) => {}
             Ok(written) => {
                 self.sent_bytes += written as u64;
@@ -447,6 +698,14 @@ impl Client {
             Err(_) => return self.close(Ended::Peer),
         }
         if self.state == State::Draining && self.queue.is_empty() {
+            if self.keep_alive && !(self.read_closed && self.ahead.is_empty()) {
+                self.state = State::Reading {
+                    until: shared.now + KEPT_ALIVE_WAIT,
+                    kept: true,
+                };
+                self.keep_alive = false;
+                return;
+            }
             if self.read_closed {
                 return self.close(Ended::Complete);
             }
@@ -494,28 +753,45 @@ impl Client {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Option<Request>, HeadError> {
-    let Some((head, _)) = http::decode(bytes)? else {
+/// Why a request is refused before it is looked at.
+enum RequestError {
+    Head(HeadError),
+    Framing(FramingError),
+}
+
+impl RequestError {
+    fn answer(&self) -> Answer {
+        let (status, text) = match self {
+            Self::Head(error) => (error.status(), error.to_string()),
+            Self::Framing(error) => (error.status(), error.to_string()),
+        };
+        let status = match status {
+            414 => Status::UriTooLong,
+            431 => Status::HeadersTooLarge,
+            501 => Status::NotImplemented,
+            505 => Status::VersionNotSupported,
+            _ => Status::BadRequest,
+        };
+        Answer::new(status, text)
+    }
+}
+
+/// The request at the front of `bytes`, and the length of its head.
+fn decode(bytes: &[u8]) -> Result<Option<(Request, usize)>, RequestError> {
+    let Some((head, len)) = http::decode(bytes).map_err(RequestError::Head)? else {
         return Ok(None);
     };
-    Ok(Some(Request {
+    let framing = http::request_framing(&head).map_err(RequestError::Framing)?;
+    let headers = head.headers.iter();
+    let request = Request {
         method: head.method,
         method_name: head.method_name.to_owned(),
         target: head.target.to_owned(),
         minor_version: head.minor_version,
-        headers: head
-            .headers
-            .iter()
+        headers: headers
             .map(|(name, value)| (name.to_owned(), value.to_vec()))
             .collect(),
-    }))
-}
-
-fn status_of(error: &HeadError) -> Status {
-    match error.status() {
-        414 => Status::UriTooLong,
-        431 => Status::HeadersTooLarge,
-        505 => Status::VersionNotSupported,
-        _ => Status::BadRequest,
-    }
+        framing,
+    };
+    Ok(Some((request, len)))
 }

@@ -174,18 +174,21 @@ fn push_allowed_origin(text: &mut String, config: &Config) {
     }
 }
 
-/// The header line, with its end, that makes a browser send the token from now on (http-proxy spec §11.3); empty
-/// without a token.
-pub fn cookie_line(config: &Config) -> String {
-    let Some(token) = &config.r2h_token else {
-        return String::new();
-    };
+/// Value of the `Set-Cookie` that makes a browser send the token from now on (http-proxy spec §11.3); none without
+/// a token.
+pub fn access_cookie(config: &Config) -> Option<String> {
+    let token = config.r2h_token.as_ref()?.encoded();
     let path = match config.app_path_prefix.as_str() {
         "" => "/",
         prefix => prefix,
     };
-    let token = token.encoded();
-    format!("Set-Cookie: {TOKEN_NAME}={token}; Path={path}; HttpOnly; SameSite=Strict\r\n")
+    Some(format!(
+        "{TOKEN_NAME}={token}; Path={path}; HttpOnly; SameSite=Strict"
+    ))
+}
+
+fn cookie_line(config: &Config) -> String {
+    access_cookie(config).map_or_else(String::new, |cookie| format!("Set-Cookie: {cookie}\r\n"))
 }
 
 /// A response head, empty line included, with the access cookie as its last header.

@@ -3,7 +3,9 @@
 use super::Request;
 use super::response::{Answer, Status};
 use crate::config::Config;
+use crate::net::tls;
 use crate::proto::http::Method;
+use crate::proto::origin::{HttpUrl, Scheme};
 use crate::proto::url::{self, MulticastUrl};
 
 /// What a request asks for.
@@ -11,6 +13,8 @@ use crate::proto::url::{self, MulticastUrl};
 pub enum Target {
     /// A multicast group.
     Multicast(MulticastUrl),
+    /// A resource of an HTTP upstream, for any method.
+    Http(HttpUrl),
     /// What is known of a multicast stream without starting it: the answer to HEAD (multicast spec §6.1).
     MulticastHead,
     /// A local answer.
@@ -28,6 +32,16 @@ pub fn route(request: &Request, target: &str, config: &Config) -> Target {
             return Target::Answer(answer);
         }
     };
+    if let Target::Http(_) = target {
+        return match request.method_name.as_str() {
+            // It asks for a tunnel, whose bytes would not be HTTP any more (RFC 9110 §9.3.6).
+            "CONNECT" => Target::Answer(Answer::new(
+                Status::NotImplemented,
+                "CONNECT is not forwarded",
+            )),
+            _ => target,
+        };
+    }
     match request.method {
         Method::Get => target,
         Method::Head => Target::MulticastHead,
@@ -40,26 +54,52 @@ pub fn route(request: &Request, target: &str, config: &Config) -> Target {
 }
 
 fn find(target: &str, config: &Config) -> Result<Target, Answer> {
-    let target = url::strip_label(target);
-    let rest = ["/rtp/", "/udp/"]
-        .iter()
-        .find_map(|prefix| target.strip_prefix(prefix));
-    match rest {
-        Some(rest) if config.udpxy => match url::parse_multicast(rest) {
-            Ok(multicast) => Ok(Target::Multicast(multicast)),
-            Err(error) => Err(Answer::new(Status::NotFound, error.to_string())),
-        },
-        Some(_) => Err(Answer::new(
+    // Before a label is cut: a `$` in an upstream's URL is the upstream's own.
+    let found = match HttpUrl::from_proxy_target(target) {
+        Some(url) => Some(url.map(Target::Http).map_err(|error| {
+            let status = match error.status() {
+                404 => Status::NotFound,
+                414 => Status::UriTooLong,
+                _ => Status::BadRequest,
+            };
+            Answer::new(status, error.to_string())
+        })),
+        None => find_multicast(target),
+    };
+    match found {
+        Some(_) if !config.udpxy => Err(Answer::new(
             Status::NotFound,
             "URLs that name a source are switched off (--noudpxy)",
         )),
+        Some(Ok(Target::Http(url))) if !is_reachable(&url) => Err(Answer::new(
+            Status::NotImplemented,
+            "this build has no TLS, so https upstreams cannot be reached",
+        )),
+        Some(found) => found,
         None => Err(Answer::new(Status::NotFound, "")),
     }
+}
+
+fn is_reachable(url: &HttpUrl) -> bool {
+    url.origin().scheme() == Scheme::Http || tls::IS_SUPPORTED
+}
+
+fn find_multicast(target: &str) -> Option<Result<Target, Answer>> {
+    let target = url::strip_label(target);
+    let rest = ["/rtp/", "/udp/"]
+        .iter()
+        .find_map(|prefix| target.strip_prefix(prefix))?;
+    let url = url::parse_multicast(rest);
+    Some(
+        url.map(Target::Multicast)
+            .map_err(|error| Answer::new(Status::NotFound, error.to_string())),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::http::Framing;
 
     fn request(method: Method) -> Request {
         Request {
@@ -68,6 +108,7 @@ mod tests {
             target: String::new(),
             minor_version: 1,
             headers: Vec::new(),
+            framing: Framing::Empty,
         }
     }
 
@@ -91,6 +132,33 @@ mod tests {
         assert_eq!(status(Method::Get, "/rtp/239.0.0.1:5000?fcc="), Some(404));
         assert_eq!(status(Method::Other, "/rtp/239.0.0.1:5000"), Some(405));
         assert_eq!(status(Method::Options, "/rtp/239.0.0.1:5000"), Some(204));
+    }
+
+    #[test]
+    fn http_upstreams_take_any_method_but_connect() {
+        let mut request = request(Method::Other);
+        let mut route = |name: &str, target| {
+            request.method_name = name.to_owned();
+            route(&request, target, &Config::default())
+        };
+        for name in ["GET", "POST", "OPTIONS", "PROPFIND", "get"] {
+            let Target::Http(url) = route(name, "/http/media.lan:8088/a$b?c=$d") else {
+                panic!("{name} is not forwarded")
+            };
+            assert_eq!(url.target(), "/a$b?c=$d");
+        }
+        let status = |target| match target {
+            Target::Answer(answer) => Some(answer.status),
+            _ => None,
+        };
+        let connect = route("CONNECT", "/http/media.lan/");
+        assert_eq!(status(connect), Some(Status::NotImplemented));
+        let bad_port = route("GET", "/http/media.lan:x/");
+        assert_eq!(status(bad_port), Some(Status::BadRequest));
+        let nobody = route("GET", "/http//");
+        assert_eq!(status(nobody), Some(Status::NotFound));
+        let other_case = route("GET", "/HTTP/media.lan/");
+        assert_eq!(status(other_case), Some(Status::NotFound));
     }
 
     #[test]

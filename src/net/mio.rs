@@ -3,21 +3,22 @@
 use std::io::{self, IoSlice, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket as OsSocket, TcpKeepalive, Type};
 
 use super::resolver::Resolver;
+use super::tls::TlsConfig;
 use super::{
-    Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Membership, Net, Socket,
-    SocketId, nonblocking, rejoin,
+    Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Membership, Net, PipeId,
+    Socket, SocketId, Stage, nonblocking, rejoin,
 };
 use crate::arena::{Arena, Id};
-use crate::limits::{EVENTS_PER_TICK, KEEPALIVE, LISTEN_BACKLOG};
+use crate::limits::{EVENTS_PER_TICK, KEEPALIVE, LISTEN_BACKLOG, PIPE_BYTES};
 use crate::pool::Packet;
-use crate::sys::{self, signal::Signals};
+use crate::sys::{self, pipe::Pipe, signal::Signals};
 
 /// A token is `generation << INDEX_BITS | index`: a million sockets, and 12 bits of generation where a word
 /// has 32.
@@ -31,25 +32,29 @@ pub struct MioNet {
     poll: Poll,
     events: Events,
     sockets: Arena<OwnedFd>,
+    pipes: Arena<Pipe>,
     resolver: Resolver,
     signals: Option<Signals>,
+    tls: TlsConfig,
 }
 
 impl MioNet {
-    /// A network without sockets and without signals.
+    /// A network without sockets and without signals, whose TLS connections are made by `tls`.
     ///
     /// # Errors
     ///
     /// When the system gives no poll.
-    pub fn new() -> io::Result<Self> {
+    pub fn new(tls: TlsConfig) -> io::Result<Self> {
         let poll = Poll::new()?;
         let resolver = Resolver::new(Waker::new(poll.registry(), WAKER)?);
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS_PER_TICK),
             sockets: Arena::with_generation_bits(GENERATION_BITS),
+            pipes: Arena::new(),
             resolver,
             signals: None,
+            tls,
         })
     }
 
@@ -72,6 +77,12 @@ impl MioNet {
     fn fd(&self, socket: SocketId) -> io::Result<&OwnedFd> {
         self.sockets
             .get(key(socket))
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn pipe(&self, pipe: PipeId) -> io::Result<&Pipe> {
+        self.pipes
+            .get(Id::from_parts(pipe.index(), pipe.generation()))
             .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
@@ -126,10 +137,28 @@ fn stream_socket(address: SocketAddr) -> io::Result<OsSocket> {
     Ok(socket)
 }
 
+fn keepalive() -> TcpKeepalive {
+    let (idle, interval, probes) = KEEPALIVE;
+    TcpKeepalive::new()
+        .with_time(idle)
+        .with_interval(interval)
+        .with_retries(probes)
+}
+
 impl Net for MioNet {
     #[allow(clippy::disallowed_methods, reason = "this is the clock")]
     fn now(&self) -> Instant {
         Instant::now()
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the clock")]
+    fn unix_time(&self) -> i64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs() as i64)
+    }
+
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        sys::host::addresses().unwrap_or_default()
     }
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
@@ -189,23 +218,41 @@ impl Net for MioNet {
         socket.set_nonblocking(true)?;
         // Each of these only improves matters; a connection without them still works.
         let _ = socket.set_tcp_nodelay(true);
-        let (idle, interval, probes) = KEEPALIVE;
-        let keepalive = TcpKeepalive::new()
-            .with_time(idle)
-            .with_interval(interval)
-            .with_retries(probes);
-        let _ = socket.set_tcp_keepalive(&keepalive);
+        let _ = socket.set_tcp_keepalive(&keepalive());
         let peer = peer.as_socket().ok_or(io::ErrorKind::Unsupported)?;
         let socket = self.add_polled(socket)?;
         Ok(Io::Done(Accepted { socket, peer }))
     }
 
-    fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId> {
+    fn connect(&mut self, address: SocketAddr, interface: Option<&str>) -> io::Result<SocketId> {
         let socket = stream_socket(address)?;
+        if let Some(name) = interface {
+            // Never over another network than the one that was asked for (http-proxy spec §21.33).
+            let bound = socket.bind_device(Some(name.as_bytes()));
+            bound.map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("binding to interface {name}: {error}"),
+                )
+            })?;
+        }
         let _ = socket.set_tcp_nodelay(true);
+        let _ = socket.set_tcp_keepalive(&keepalive());
         match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
             _ => self.add_polled(socket),
+        }
+    }
+
+    fn is_connected(&self, socket: SocketId) -> io::Result<bool> {
+        let socket = SockRef::from(self.fd(socket)?);
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
+        }
+        match socket.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -226,6 +273,45 @@ impl Net for MioNet {
         let (segment, range) = view.segment().ok_or(io::ErrorKind::InvalidInput)?;
         let fd = self.fd(socket)?;
         nonblocking(|| segment.send(fd.as_fd(), range.start, range.len()))
+    }
+
+    fn secure(&mut self, host: &str) -> io::Result<Box<dyn Stage>> {
+        let stage = self.tls.connect(host).map_err(io::Error::other)?;
+        Ok(Box::new(stage))
+    }
+
+    fn open_pipe(&mut self) -> io::Result<PipeId> {
+        let id = self.pipes.insert(Pipe::new(PIPE_BYTES)?);
+        Ok(Id::from_parts(id.index(), id.generation()))
+    }
+
+    fn fill_pipe(
+        &mut self,
+        pipe: PipeId,
+        from: SocketId,
+        bytes_max: usize,
+    ) -> io::Result<Io<usize>> {
+        let (pipe, from) = (self.pipe(pipe)?, self.fd(from)?);
+        nonblocking(|| pipe.fill(from.as_fd(), bytes_max))
+    }
+
+    fn drain_pipe(
+        &mut self,
+        pipe: PipeId,
+        to: SocketId,
+        bytes_max: usize,
+    ) -> io::Result<Io<usize>> {
+        let (pipe, to) = (self.pipe(pipe)?, self.fd(to)?);
+        nonblocking(|| pipe.drain(to.as_fd(), bytes_max))
+    }
+
+    fn close_pipe(&mut self, pipe: PipeId) {
+        self.pipes
+            .remove(Id::from_parts(pipe.index(), pipe.generation()));
+    }
+
+    fn unread_bytes(&self, socket: SocketId) -> io::Result<usize> {
+        sys::tcp::unread_bytes(self.fd(socket)?.as_fd())
     }
 
     fn finish(&mut self, socket: SocketId) {

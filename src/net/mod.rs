@@ -27,6 +27,12 @@ pub enum Socket {}
 /// Names an open socket of a [`Net`].
 pub type SocketId = Id<Socket>;
 
+/// What a [`PipeId`] names; has no value of its own.
+#[derive(Debug)]
+pub enum Pipe {}
+/// Names a pipe of the kernel, through which bytes pass from one stream to another unseen.
+pub type PipeId = Id<Pipe>;
+
 /// Names a look-up under way; given by whoever asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LookupId(pub u64);
@@ -117,6 +123,12 @@ pub trait Net {
     /// The clock, monotonic. The router reads it once per tick.
     fn now(&self) -> Instant;
 
+    /// The wall clock, in whole seconds since 1970 (UTC).
+    fn unix_time(&self) -> i64;
+
+    /// The addresses of this host; empty if they cannot be told.
+    fn own_addresses(&self) -> Vec<IpAddr>;
+
     /// Waits for events, at most `timeout`, or for ever, and appends them to `events`.
     ///
     /// # Errors
@@ -145,12 +157,27 @@ pub trait Net {
     /// What the system reports, for instance that descriptors have run out.
     fn accept(&mut self, listener: SocketId) -> io::Result<Io<Accepted>>;
 
-    /// Starts a TCP connection; a writable edge follows when it is made or has failed.
+    /// Starts a TCP connection, through `interface` if one is named; a writable edge follows when it is made or
+    /// has failed, and [`Net::is_connected`] tells which.
     ///
     /// # Errors
     ///
-    /// What the system reports at once.
-    fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId>;
+    /// What the system reports at once, for instance that there is no such interface.
+    fn connect(&mut self, address: SocketAddr, interface: Option<&str>) -> io::Result<SocketId>;
+
+    /// Whether a connection that was started has been made.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be made.
+    fn is_connected(&self, socket: SocketId) -> io::Result<bool>;
+
+    /// A stage that secures a new connection to `host` (TLS), whose certificate must be `host`'s.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` in a build without TLS, otherwise what is wrong with the configuration or the name.
+    fn secure(&mut self, host: &str) -> io::Result<Box<dyn Stage>>;
 
     /// Reads from a stream; `Done(0)` is its end.
     ///
@@ -172,6 +199,46 @@ pub trait Net {
     ///
     /// What the system reports.
     fn write_pages(&mut self, socket: SocketId, view: &Packet) -> io::Result<Io<usize>>;
+
+    /// Opens a pipe.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where bytes cannot pass from stream to stream inside the kernel, otherwise what the system
+    /// reports.
+    fn open_pipe(&mut self) -> io::Result<PipeId>;
+
+    /// Moves at most `bytes_max` bytes from a stream into a pipe; `Done(0)` is the stream's end. `Blocked` says
+    /// that the stream is empty or the pipe full.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn fill_pipe(
+        &mut self,
+        pipe: PipeId,
+        from: SocketId,
+        bytes_max: usize,
+    ) -> io::Result<Io<usize>>;
+
+    /// Moves at most `bytes_max` bytes from a pipe to a stream. The pipe must not be empty, so that `Blocked`
+    /// says that the stream takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn drain_pipe(&mut self, pipe: PipeId, to: SocketId, bytes_max: usize)
+    -> io::Result<Io<usize>>;
+
+    /// Closes a pipe and forgets its id, with whatever is in it.
+    fn close_pipe(&mut self, pipe: PipeId);
+
+    /// How many bytes wait to be read from a stream.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn unread_bytes(&self, socket: SocketId) -> io::Result<usize>;
 
     /// Ends the sending direction of a stream.
     fn finish(&mut self, socket: SocketId);
@@ -249,6 +316,38 @@ pub trait Net {
     fn close(&mut self, socket: SocketId);
 }
 
+/// What bytes can be written to: a socket, or a connection with a stage in front of its socket.
+pub trait Writer {
+    /// Whether writing may be possible.
+    fn is_writable(&self) -> bool;
+
+    /// Writes as much as is taken now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Net::write`] or [`Stage::write`].
+    fn write(&mut self, net: &mut dyn Net, parts: &[IoSlice<'_>]) -> io::Result<Io<usize>>;
+
+    /// As [`Writer::write`], for a view of shared pages.
+    ///
+    /// # Errors
+    ///
+    /// As [`Net::write_pages`].
+    fn write_pages(&mut self, net: &mut dyn Net, view: &Packet) -> io::Result<Io<usize>>;
+
+    /// As [`Writer::write`], from a pipe that is not empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`Net::drain_pipe`].
+    fn write_piped(
+        &mut self,
+        net: &mut dyn Net,
+        pipe: PipeId,
+        bytes_max: usize,
+    ) -> io::Result<Io<usize>>;
+}
+
 /// A socket as its entity sees it: with the readiness that past edges have left behind.
 ///
 /// A flag is set by an edge and cleared only when a call has been [`Io::Blocked`].
@@ -288,25 +387,32 @@ impl Watched {
         self.readable &= !matches!(result, Ok(Io::Blocked));
         result
     }
+}
 
-    /// Writes; clears `writable` when the socket is full.
-    ///
-    /// # Errors
-    ///
-    /// As [`Net::write`].
-    pub fn write(&mut self, net: &mut dyn Net, parts: &[IoSlice<'_>]) -> io::Result<Io<usize>> {
+impl Writer for Watched {
+    fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    fn write(&mut self, net: &mut dyn Net, parts: &[IoSlice<'_>]) -> io::Result<Io<usize>> {
         let result = net.write(self.id, parts);
         self.writable &= !matches!(result, Ok(Io::Blocked));
         result
     }
 
-    /// As [`Watched::write`], for a view of shared pages.
-    ///
-    /// # Errors
-    ///
-    /// As [`Net::write_pages`].
-    pub fn write_pages(&mut self, net: &mut dyn Net, view: &Packet) -> io::Result<Io<usize>> {
+    fn write_pages(&mut self, net: &mut dyn Net, view: &Packet) -> io::Result<Io<usize>> {
         let result = net.write_pages(self.id, view);
+        self.writable &= !matches!(result, Ok(Io::Blocked));
+        result
+    }
+
+    fn write_piped(
+        &mut self,
+        net: &mut dyn Net,
+        pipe: PipeId,
+        bytes_max: usize,
+    ) -> io::Result<Io<usize>> {
+        let result = net.drain_pipe(pipe, self.id, bytes_max);
         self.writable &= !matches!(result, Ok(Io::Blocked));
         result
     }

@@ -1,12 +1,13 @@
 //! From a request to its source: an existing channel, a new one, or a look-up first; and back.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::rc::Rc;
 
 use super::Router;
 use super::close::CloseReason;
 use super::complaints::Complaint;
 use super::ready::Entity;
-use super::slots::{ChannelId, ChannelSlot, ClientId, Feed, Gate, Subscriber, UpstreamSlot};
+use super::slots::{ChannelId, ChannelSlot, ClientId, Feed, Gate, Subscriber};
 use super::{fanout, flow};
 use crate::arena::Arena;
 use crate::channel::Channel;
@@ -14,16 +15,24 @@ use crate::client::Request;
 use crate::client::access;
 use crate::client::response::{self, Answer, Status};
 use crate::client::route::{self, Target};
-use crate::limits::{CHANNELS_MAX, LOOKUP_WAIT};
+use crate::limits::CHANNELS_MAX;
 use crate::net::{GroupAddress, LookupId};
 use crate::proto::url::{self, Host, MulticastUrl};
 use crate::sys;
-use crate::upstream::{Session, Upstream};
+use crate::upstream::Fetch;
 
 /// A look-up under way: who asked, and for what.
 pub(super) struct Lookup {
-    client: ClientId,
-    url: MulticastUrl,
+    pub(super) client: ClientId,
+    pub(super) wanted: Wanted,
+}
+
+/// What the addresses are wanted for.
+pub(super) enum Wanted {
+    /// To receive a group.
+    Group(MulticastUrl),
+    /// To make a request.
+    Origin(Rc<Fetch>),
 }
 
 impl Router {
@@ -54,9 +63,7 @@ impl Router {
         if let Some(address) = access::forwarded_for(request, config) {
             log::debug!("client {id} ({peer}): forwarded for {address}");
         }
-        if granted.sets_cookie {
-            sink.client.set_cookie();
-        }
+        sink.client.set_cookie(granted.sets_cookie);
         match route::route(request, &granted.target, config) {
             Target::Answer(answer) => sink.client.answer(&answer, &mut self.shared),
             Target::MulticastHead => {
@@ -67,6 +74,7 @@ impl Router {
                 sink.client.answer_with(&head, &self.shared.pool);
             }
             Target::Multicast(url) => self.attach(id, url),
+            Target::Http(url) => self.proxy(id, request, &url, granted.sets_cookie),
         }
     }
 
@@ -85,27 +93,12 @@ impl Router {
         if names.is_empty() {
             return self.attach_resolved(id, &url, &[]);
         }
-        self.next_lookup += 1;
-        let lookup = LookupId(self.next_lookup);
-        match self.shared.net.resolve(lookup, names) {
-            Ok(()) => {
-                let until = self.shared.now + LOOKUP_WAIT;
-                if let Some(sink) = self.clients.get_mut(id) {
-                    sink.feed = Feed::Lookup { lookup, until };
-                }
-                self.lookups.insert(lookup, Lookup { client: id, url });
-            }
-            Err(error) => self.refuse(
-                id,
-                Status::ServiceUnavailable,
-                &format!("name look-up: {error}"),
-            ),
-        }
+        self.look_up(id, names, Wanted::Group(url));
     }
 
     /// Takes a client on as a stream, or refuses it for the client limit. At the limit, a viewer
     /// that has closed its side already gives way: it is most likely the same one, zapping.
-    fn admit(&mut self, id: ClientId) -> bool {
+    pub(super) fn admit(&mut self, id: ClientId) -> bool {
         let clients_max = self.shared.config.clients_max;
         if self.streams >= clients_max {
             self.end_half_closed();
@@ -158,7 +151,7 @@ impl Router {
 
     /// A look-up has ended.
     pub(super) fn resolved(&mut self, lookup: LookupId, result: Result<Vec<Vec<IpAddr>>, String>) {
-        let Some(Lookup { client, url }) = self.lookups.remove(&lookup) else {
+        let Some(Lookup { client, wanted }) = self.lookups.remove(&lookup) else {
             return;
         };
         // The client may have gone or given up meanwhile.
@@ -168,10 +161,15 @@ impl Router {
             return;
         };
         sink.feed = Feed::None;
-        match result {
-            Ok(addresses) => self.attach_resolved(client, &url, &addresses),
+        match (wanted, result) {
+            (Wanted::Group(url), Ok(addresses)) => self.attach_resolved(client, &url, &addresses),
             // As for a URL that makes no sense (multicast spec §2).
-            Err(error) => self.refuse(client, Status::NotFound, &error),
+            (Wanted::Group(_), Err(error)) => self.refuse(client, Status::NotFound, &error),
+            (Wanted::Origin(fetch), Ok(addresses)) => {
+                let addresses = addresses.into_iter().next().unwrap_or_default();
+                self.connect_to(client, fetch, &addresses);
+            }
+            (Wanted::Origin(_), Err(error)) => self.refuse(client, Status::BadGateway, &error),
         }
         self.after_turn(client);
     }
@@ -264,42 +262,6 @@ impl Router {
         run.push(Entity::Channel(channel), &mut slot.queued);
     }
 
-    /// Gives a client a source of its own: a TCP connection to `address`, driven by `session`.
-    ///
-    /// The client must have sent its request and not been answered. Refusals are answered here.
-    pub fn attach_upstream(
-        &mut self,
-        id: ClientId,
-        address: SocketAddr,
-        session: Box<dyn Session>,
-    ) {
-        if !self.admit(id) {
-            return;
-        }
-        let upstream = match Upstream::connect(address, session, &mut self.shared) {
-            Ok(upstream) => upstream,
-            Err(error) => {
-                return self.refuse(
-                    id,
-                    Status::BadGateway,
-                    &format!("connecting to {address}: {error}"),
-                );
-            }
-        };
-        let socket = upstream.socket();
-        let upstream = self.upstreams.insert(UpstreamSlot {
-            upstream,
-            client: Some(id),
-            upstream_paused: Default::default(),
-            starved: false,
-            queued: false,
-        });
-        self.owners.insert(socket, Entity::Upstream(upstream));
-        if let Some(sink) = self.clients.get_mut(id) {
-            sink.feed = Feed::Upstream(upstream);
-        }
-    }
-
     /// Parts a client from what feeds it. The source lingers, ends, or finishes on its own.
     pub(super) fn detach(&mut self, id: ClientId) {
         let Some(sink) = self.clients.get_mut(id) else {
@@ -314,7 +276,6 @@ impl Router {
                 flow::unlink(id, &mut self.clients);
                 if let Some(source) = self.upstreams.get_mut(upstream) {
                     source.client = None;
-                    source.upstream.close();
                     self.graveyard.push(Entity::Upstream(upstream));
                 }
             }

@@ -20,8 +20,8 @@ pub enum CloseReason {
     Channel(ChannelError),
     /// Its upstream failed.
     Upstream(UpstreamError),
-    /// No address was found for a name in time.
-    Lookup,
+    /// No address was found for a name in time; the status to answer with.
+    Lookup(Status),
     /// It had closed its sending side, and the client limit was reached.
     GaveWay,
     /// The program stops.
@@ -32,9 +32,10 @@ impl CloseReason {
     /// The answer, if the head of the stream is not out yet.
     pub fn status(&self) -> Status {
         match self {
-            Self::Channel(_) | Self::Lookup | Self::GaveWay | Self::Stop => {
-                Status::ServiceUnavailable
-            }
+            Self::Channel(_) | Self::GaveWay | Self::Stop => Status::ServiceUnavailable,
+            Self::Lookup(status) => *status,
+            Self::Upstream(UpstreamError::Memory) => Status::ServiceUnavailable,
+            Self::Upstream(error) if error.is_timeout() => Status::GatewayTimeout,
             Self::Upstream(_) => Status::BadGateway,
         }
     }
@@ -43,7 +44,7 @@ impl CloseReason {
     pub fn level(&self) -> Level {
         match self {
             Self::Channel(_) | Self::Upstream(_) => Level::Warn,
-            Self::Lookup => Level::Info,
+            Self::Lookup(_) => Level::Info,
             Self::GaveWay | Self::Stop => Level::Debug,
         }
     }
@@ -53,7 +54,7 @@ impl CloseReason {
         match self {
             Self::Channel(error) => error.to_string(),
             Self::Upstream(error) => error.to_string(),
-            Self::Lookup => "the name was not resolved in time".into(),
+            Self::Lookup(_) => "the name was not resolved in time".into(),
             Self::GaveWay => "another client took the place".into(),
             Self::Stop => "the server is stopping".into(),
         }
@@ -75,7 +76,7 @@ impl Router {
                 &mut self.shared,
             );
         } else {
-            sink.client.end();
+            sink.client.break_off();
         }
         self.after_turn(id);
     }
@@ -117,6 +118,7 @@ impl Router {
                 Entity::Client(id) => self.reap_client(id),
                 Entity::Channel(id) => self.reap_channel(id),
                 Entity::Upstream(id) => self.reap_upstream(id),
+                Entity::Idle(id) => self.reap_idle(id),
                 Entity::Listener(id) => {
                     if let Some(slot) = self.listeners.remove(id) {
                         self.owners.remove(slot.socket.id);
@@ -136,7 +138,6 @@ impl Router {
         self.owners.remove(socket);
         self.shared.net.close(socket);
         self.shared.stats.connections_closed += 1;
-        self.streams -= usize::from(sink.streams);
         if let Some(flow) = sink.client.flow() {
             log::debug!(
                 "client {id} ({}): closed: {:?}; {} bytes sent, {} packets dropped",
@@ -171,11 +172,12 @@ impl Router {
     }
 
     fn reap_upstream(&mut self, id: UpstreamId) {
-        let Some(slot) = self.upstreams.remove(id) else {
+        let Some(mut slot) = self.upstreams.remove(id) else {
             return;
         };
-        let socket = slot.upstream.socket();
-        self.owners.remove(socket);
-        self.shared.net.close(socket);
+        for socket in slot.upstream.close() {
+            self.owners.remove(socket);
+            self.shared.net.close(socket);
+        }
     }
 }

@@ -47,7 +47,7 @@ pub fn deliver(
             pass(subscriber, sink, media, limits, has_starts, shared);
         }
         run.push_if(
-            sink.client.runnable(),
+            sink.runnable(),
             Entity::Client(subscriber.client),
             &mut sink.queued,
         );
@@ -124,7 +124,6 @@ mod tests {
 
     use super::*;
     use crate::arena::Id;
-    use crate::router::slots::Feed;
     use crate::sim::Bench;
 
     /// A client on a channel, in a pool where its limit is some eighty runs.
@@ -143,12 +142,8 @@ mod tests {
             Self {
                 bench,
                 sink: ClientSlot {
-                    client,
-                    feed: Feed::None,
                     streams: true,
-                    any_upstream_paused: Default::default(),
-                    queued: false,
-                    armed: None,
+                    ..ClientSlot::new(client)
                 },
                 subscriber: Subscriber {
                     client: Id::from_parts(0, 0),

@@ -1,5 +1,7 @@
 //! Flow control: how much a client may be given, and when its upstream is paused and resumed.
 //!
+//! The same holds in the other direction: a client that uploads is not read while its upstream takes nothing.
+//!
 //! Only this file sets a [`PauseFlag`]. Pausing changes no registration: the socket keeps its cached
 //! readiness, so that bytes which arrive meanwhile are read at the resume without a new edge.
 //!
@@ -8,14 +10,17 @@
 //! happens to be allocated, so a stalled client cannot raise its own limit, and nobody may hold more than a
 //! quarter of the pool.
 
+use std::time::Instant;
+
 use super::ready::{Entity, RunQueue};
-use super::slots::{ChannelSlot, ClientId, ClientSlot, Feed, UpstreamId, UpstreamSlot};
+use super::slots::{ChannelSlot, ClientId, ClientSlot, Feed, UpstreamSlot};
 use crate::arena::Arena;
 use crate::limits::{
     QUEUE_HIGH_PERCENT, QUEUE_LOW_PERCENT, QUEUE_POOL_SHARE, QUEUE_SHARE_BYTES_MIN, SLOW_AFTER,
 };
 use crate::pool::Pool;
 use crate::shared::Shared;
+use crate::upstream::Grant;
 
 /// A bit that only `flow` sets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,13 +69,14 @@ impl Limits {
         }
     }
 
-    /// Bytes that `sink` may hold.
+    /// Bytes that `sink` may hold: its share, and no more than its pipe takes.
     pub fn limit(&self, sink: &ClientSlot) -> usize {
-        if sink.client.flow().is_some_and(|flow| flow.slow) {
+        let share = if sink.client.flow().is_some_and(|flow| flow.slow) {
             self.slow
         } else {
             self.normal
-        }
+        };
+        sink.pipe.map_or(share, |pipe| share.min(pipe.bytes_max))
     }
 
     /// At or above this many bytes held a TCP upstream is paused.
@@ -86,6 +92,25 @@ impl Limits {
     /// Bytes that `sink` may be given before its upstream must pause.
     pub fn room(&self, sink: &ClientSlot) -> usize {
         self.high(sink).saturating_sub(sink.client.held_bytes())
+    }
+
+    /// What `sink` may be given now.
+    pub fn grant(&self, sink: &ClientSlot) -> Grant {
+        Grant {
+            room: self.room(sink),
+            piped: sink.client.queue().piped_bytes(),
+            keeps_up: sink.client.keeps_up(),
+        }
+    }
+
+    /// Bytes of a request's body that `source` may be given before its client must pause.
+    pub fn upload_room(&self, source: &UpstreamSlot) -> usize {
+        let high = self.normal / 100 * QUEUE_HIGH_PERCENT;
+        high.saturating_sub(source.upstream.held_bytes())
+    }
+
+    fn upload_low(&self) -> usize {
+        self.normal / 100 * QUEUE_LOW_PERCENT
     }
 
     /// Keeps up the judgement whether `sink` is slow (server spec §11.3).
@@ -108,6 +133,45 @@ pub fn pause(sink: &mut ClientSlot, source: &mut UpstreamSlot, shared: &mut Shar
     }
 }
 
+/// Stops reading the body that `sink` uploads until there is an upstream to give it to.
+pub fn hold_upload(sink: &mut ClientSlot) {
+    sink.upload_paused = PauseFlag(true);
+}
+
+/// There is an upstream that the body which `sink` uploads can be given to.
+pub fn begin_upload(sink: &mut ClientSlot, now: Instant) {
+    sink.upload_paused = PauseFlag(false);
+    sink.client.resume_body(now);
+}
+
+/// Stops reading the body that `sink` uploads, because its upstream is full.
+pub fn pause_upload(sink: &mut ClientSlot, shared: &mut Shared) {
+    if !sink.upload_paused.0 {
+        sink.upload_paused = PauseFlag(true);
+        sink.client.note_pause();
+        shared.stats.backpressure_events += 1;
+    }
+}
+
+/// After an upstream has been written to: once it holds no more than the low mark, the client that uploads is
+/// queued. An upstream that takes nothing more holds nothing either, so that the rest is read and forgotten.
+pub fn on_upstream_drain(
+    source: &UpstreamSlot,
+    sink: &mut ClientSlot,
+    run: &mut RunQueue,
+    limits: Limits,
+    now: Instant,
+) {
+    if !sink.upload_paused.0 || source.upstream.held_bytes() > limits.upload_low() {
+        return;
+    }
+    sink.upload_paused = PauseFlag(false);
+    sink.client.resume_body(now);
+    if let Some(id) = source.client {
+        run.push_if(sink.runnable(), Entity::Client(id), &mut sink.queued);
+    }
+}
+
 /// After a client has been written to: once it holds no more than the low mark, its upstream is queued, which
 /// still remembers that it is readable.
 pub fn on_client_drain(
@@ -115,6 +179,7 @@ pub fn on_client_drain(
     upstreams: &mut Arena<UpstreamSlot>,
     run: &mut RunQueue,
     limits: Limits,
+    now: Instant,
 ) {
     if !sink.any_upstream_paused.0 {
         return;
@@ -128,57 +193,73 @@ pub fn on_client_drain(
     };
     if let Some(source) = upstreams.get_mut(id) {
         source.upstream_paused = PauseFlag(false);
+        source.upstream.resume(now);
         run.push_if(source.runnable(), Entity::Upstream(id), &mut source.queued);
     }
 }
 
-/// A client's upstream has ended: nothing of it is paused any more.
+/// A client's upstream has ended: nothing between the two is paused any more.
 pub fn unlink(id: ClientId, clients: &mut Arena<ClientSlot>) {
     if let Some(sink) = clients.get_mut(id) {
         sink.any_upstream_paused = PauseFlag(false);
+        sink.upload_paused = PauseFlag(false);
     }
 }
 
-/// TCP upstreams that found the pool empty. They are queued when buffers have come back, and not before: to
-/// try again at once would only spin.
+/// TCP upstreams, and clients that upload, that found the pool empty. They are queued when buffers have come
+/// back, and not before: to try again at once would only spin.
 #[derive(Debug, Default)]
 pub struct Waiters {
-    upstreams: Vec<UpstreamId>,
+    parked: Vec<Entity>,
 }
 
 impl Waiters {
-    /// Parks an upstream.
-    pub fn park(&mut self, id: UpstreamId, source: &mut UpstreamSlot) {
-        if !source.starved {
-            source.starved = true;
-            self.upstreams.push(id);
+    /// Parks an entity; `starved` is its slot's.
+    pub fn park(&mut self, entity: Entity, starved: &mut bool) {
+        if !*starved {
+            *starved = true;
+            self.parked.push(entity);
         }
     }
 
     /// Queues all of them once the pool has room for a read.
     pub fn wake(
         &mut self,
-        pool: &Pool,
+        shared: &Shared,
         read_bytes: usize,
+        clients: &mut Arena<ClientSlot>,
         upstreams: &mut Arena<UpstreamSlot>,
         run: &mut RunQueue,
     ) {
-        if self.upstreams.is_empty()
-            || !pool.has_patient_room(read_bytes.min(pool.buffer_bytes_max()))
+        let pool = &shared.pool;
+        if self.parked.is_empty() || !pool.has_patient_room(read_bytes.min(pool.buffer_bytes_max()))
         {
             return;
         }
-        for id in self.upstreams.drain(..) {
-            if let Some(source) = upstreams.get_mut(id) {
-                source.starved = false;
-                run.push_if(source.runnable(), Entity::Upstream(id), &mut source.queued);
+        for entity in self.parked.drain(..) {
+            match entity {
+                Entity::Upstream(id) => {
+                    if let Some(source) = upstreams.get_mut(id) {
+                        source.starved = false;
+                        source.upstream.resume(shared.now);
+                        run.push_if(source.runnable(), entity, &mut source.queued);
+                    }
+                }
+                Entity::Client(id) => {
+                    if let Some(sink) = clients.get_mut(id) {
+                        sink.starved = false;
+                        sink.client.resume_body(shared.now);
+                        run.push_if(sink.runnable(), entity, &mut sink.queued);
+                    }
+                }
+                _ => {}
             }
         }
     }
 
     /// Whether nobody is parked.
     pub fn is_empty(&self) -> bool {
-        self.upstreams.is_empty()
+        self.parked.is_empty()
     }
 }
 

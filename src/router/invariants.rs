@@ -30,7 +30,7 @@ impl Router {
         let mut streams = 0;
         for (id, slot) in self.clients.iter() {
             assert!(
-                !slot.client.runnable() || slot.queued,
+                !slot.runnable() || slot.queued,
                 "runnable client {id} is not queued"
             );
             assert!(!slot.client.is_closed(), "closed client {id} is reaped");
@@ -130,6 +130,31 @@ impl Router {
                 client.is_some_and(|sink| sink.feed == Feed::Upstream(id)),
                 "client of upstream {id}"
             );
+            let deadline = slot.deadline(&self.shared);
+            let armed =
+                deadline.is_none_or(|deadline| slot.armed.is_some_and(|armed| armed <= deadline));
+            assert!(
+                armed || slot.queued,
+                "the deadline of upstream {id} is armed"
+            );
+            let queue = slot.upstream.queue();
+            assert_eq!(
+                queue.recount(),
+                (queue.queued_bytes(), queue.held_bytes()),
+                "accounts of upstream {id}"
+            );
+            // Or nothing would ever come to let the client go on.
+            let held = client.is_some_and(|sink| sink.upload_paused.is_set());
+            assert!(
+                !held || !queue.is_empty(),
+                "upstream {id} takes more, its client is paused"
+            );
+        }
+        for (id, slot) in self.idles.iter() {
+            assert!(
+                !slot.connection.can_read() || slot.queued,
+                "kept connection {id} has something to say and is not queued"
+            );
         }
         let queued = self.run.sources_len() + self.run.clients_len();
         let marked = self.clients.iter().filter(|(_, slot)| slot.queued).count()
@@ -139,6 +164,7 @@ impl Router {
                 .iter()
                 .filter(|(_, slot)| slot.queued)
                 .count()
+            + self.idles.iter().filter(|(_, slot)| slot.queued).count()
             + self
                 .listeners
                 .iter()

@@ -8,7 +8,9 @@ pub mod attach;
 pub mod close;
 pub mod complaints;
 pub mod fanout;
+mod fetch;
 pub mod flow;
+mod idle;
 pub mod invariants;
 #[cfg(test)]
 mod observe;
@@ -23,24 +25,26 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::arena::Arena;
-use crate::client::{Client, Ended, Request};
+use crate::client::{Client, Ended, Incoming};
 use crate::config::Config;
 use crate::limits::{
     ACCEPT_RETRY, ACCEPTS_PER_TURN, CONNECTIONS_MAX, CONNECTIONS_READING_MAX, STOP_WAIT,
     UPSTREAM_READ_BYTES,
 };
-use crate::net::{Event, Io, LookupId, Net, Signal, Watched};
+use crate::net::{Event, Io, LookupId, Net, Signal, SocketId, Watched};
 use crate::pool::Run;
 use crate::shared::Shared;
-use crate::upstream::Outcome;
+use crate::upstream::connect::SocketChange;
+use crate::upstream::connection::Connection;
+use crate::upstream::{Outcome, UpstreamError};
 use attach::Lookup;
 use close::CloseReason;
 use complaints::{Complaint, Complaints};
 use flow::{Limits, Waiters};
 use ready::{Entity, Owners, RunQueue};
 use slots::{
-    ChannelId, ChannelSlot, ClientId, ClientSlot, Feed, ListenerId, ListenerSlot, UpstreamId,
-    UpstreamSlot,
+    ChannelId, ChannelSlot, ClientId, ClientPipe, ClientSlot, Feed, IdleSlot, ListenerId,
+    ListenerSlot, UpstreamId, UpstreamSlot,
 };
 use timers::Timers;
 
@@ -50,6 +54,7 @@ pub struct Router {
     clients: Arena<ClientSlot>,
     channels: Arena<ChannelSlot>,
     upstreams: Arena<UpstreamSlot>,
+    idles: Arena<IdleSlot>,
     owners: Owners,
     run: RunQueue,
     timers: Timers,
@@ -70,6 +75,9 @@ pub struct Router {
     events: Vec<Event>,
     runs: Vec<Run>,
     outcomes: Vec<Outcome>,
+    incoming: Vec<Incoming>,
+    /// Where the router itself listens.
+    listening: Vec<SocketAddr>,
     shared: Shared,
     /// What was reaped, for the simulation's oracles.
     #[cfg(test)]
@@ -86,6 +94,7 @@ impl Router {
             clients: Arena::new(),
             channels: Arena::new(),
             upstreams: Arena::new(),
+            idles: Arena::new(),
             owners: Owners::default(),
             run: RunQueue::default(),
             timers: Timers::default(),
@@ -101,6 +110,8 @@ impl Router {
             events: Vec::new(),
             runs: Vec::new(),
             outcomes: Vec::new(),
+            incoming: Vec::new(),
+            listening: Vec::new(),
             shared: Shared::new(net, config),
             #[cfg(test)]
             reaped: Vec::new(),
@@ -117,6 +128,7 @@ impl Router {
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
         let socket = self.shared.net.listen(address)?;
         let bound = self.shared.net.local_address(socket)?;
+        self.listening.push(bound);
         let slot = ListenerSlot {
             socket: Watched::new(socket),
             retry_at: None,
@@ -190,8 +202,9 @@ impl Router {
         }
         self.shared.trim_if_due();
         self.waiters.wake(
-            &self.shared.pool,
+            &self.shared,
             UPSTREAM_READ_BYTES,
+            &mut self.clients,
             &mut self.upstreams,
             &mut self.run,
         );
@@ -223,7 +236,7 @@ impl Router {
                 } => {
                     // Edges of a socket closed in an earlier tick find no owner.
                     if let Some(entity) = self.owners.get(socket) {
-                        self.note_edge(entity, readable, writable);
+                        self.note_edge(entity, socket, readable, writable);
                     }
                 }
                 Event::Resolved { lookup, result } => self.resolved(lookup, result),
@@ -233,12 +246,13 @@ impl Router {
         self.events = events;
     }
 
-    fn note_edge(&mut self, entity: Entity, readable: bool, writable: bool) {
+    fn note_edge(&mut self, entity: Entity, socket: SocketId, readable: bool, writable: bool) {
         let Self {
             listeners,
             clients,
             channels,
             upstreams,
+            idles,
             run,
             ..
         } = self;
@@ -255,7 +269,7 @@ impl Router {
                     return;
                 };
                 slot.client.note(readable, writable);
-                run.push_if(slot.client.runnable(), entity, &mut slot.queued);
+                run.push_if(slot.runnable(), entity, &mut slot.queued);
             }
             Entity::Channel(id) => {
                 let Some(slot) = channels.get_mut(id) else {
@@ -268,8 +282,15 @@ impl Router {
                 let Some(slot) = upstreams.get_mut(id) else {
                     return;
                 };
-                slot.upstream.note(readable, writable);
+                slot.upstream.note(socket, readable, writable);
                 run.push_if(slot.runnable(), entity, &mut slot.queued);
+            }
+            Entity::Idle(id) => {
+                let Some(slot) = idles.get_mut(id) else {
+                    return;
+                };
+                slot.connection.note(readable, writable);
+                run.push_if(slot.connection.can_read(), entity, &mut slot.queued);
             }
         }
     }
@@ -282,6 +303,8 @@ impl Router {
                 listeners,
                 clients,
                 channels,
+                upstreams,
+                idles,
                 timers,
                 run,
                 shared,
@@ -298,7 +321,12 @@ impl Router {
                     let deadline = channel_deadline(slot, shared);
                     (Some(deadline), &mut slot.armed, &mut slot.queued)
                 }),
-                Entity::Upstream(_) => None,
+                Entity::Upstream(id) => upstreams
+                    .get_mut(id)
+                    .map(|slot| (slot.deadline(shared), &mut slot.armed, &mut slot.queued)),
+                Entity::Idle(id) => idles
+                    .get_mut(id)
+                    .map(|slot| (Some(slot.until), &mut slot.armed, &mut slot.queued)),
             };
             let Some((deadline, armed, queued)) = slot else {
                 continue;
@@ -313,12 +341,18 @@ impl Router {
                 timers.arm(entity, deadline, armed);
             }
         }
-        let live = self.clients.len() + self.channels.len() + self.listeners.len();
+        let live = self.clients.len()
+            + self.channels.len()
+            + self.upstreams.len()
+            + self.idles.len()
+            + self.listeners.len();
         if self.timers.is_bloated(live) {
             let Self {
                 listeners,
                 clients,
                 channels,
+                upstreams,
+                idles,
                 timers,
                 ..
             } = self;
@@ -327,7 +361,8 @@ impl Router {
                     Entity::Listener(id) => listeners.get(id).and_then(|slot| slot.armed),
                     Entity::Client(id) => clients.get(id).and_then(|slot| slot.armed),
                     Entity::Channel(id) => channels.get(id).and_then(|slot| slot.armed),
-                    Entity::Upstream(_) => None,
+                    Entity::Upstream(id) => upstreams.get(id).and_then(|slot| slot.armed),
+                    Entity::Idle(id) => idles.get(id).and_then(|slot| slot.armed),
                 };
                 armed == Some(at)
             });
@@ -339,6 +374,7 @@ impl Router {
             Some(Entity::Listener(id)) => self.run_listener(id),
             Some(Entity::Channel(id)) => self.run_channel(id),
             Some(Entity::Upstream(id)) => self.run_upstream(id),
+            Some(Entity::Idle(id)) => self.run_idle(id),
             Some(Entity::Client(_)) | None => {}
         }
     }
@@ -394,14 +430,8 @@ impl Router {
 
     fn admit_connection(&mut self, socket: crate::net::SocketId, peer: SocketAddr) {
         self.shared.stats.connections += 1;
-        let id = self.clients.insert(ClientSlot {
-            client: Client::new(socket, peer, self.shared.now),
-            feed: Feed::None,
-            streams: false,
-            any_upstream_paused: Default::default(),
-            queued: false,
-            armed: None,
-        });
+        let client = Client::new(socket, peer, self.shared.now);
+        let id = self.clients.insert(ClientSlot::new(client));
         self.owners.insert(socket, Entity::Client(id));
         self.reading.push_back(id);
         self.bound_reading();
@@ -517,91 +547,148 @@ impl Router {
             run,
             graveyard,
             waiters,
+            owners,
+            timers,
             ..
         } = self;
         let Some(source) = upstreams.get_mut(id) else {
             return;
         };
         source.queued = false;
-        let Some(client_id) = source.client else {
+        let client = source
+            .client
+            .and_then(|client| Some((client, clients.get_mut(client)?)));
+        let Some((client_id, sink)) = client else {
             return graveyard.push(Entity::Upstream(id));
         };
-        let Some(sink) = clients.get_mut(client_id) else {
-            return graveyard.push(Entity::Upstream(id));
-        };
-        let may_read = !source.upstream_paused.is_set() && !source.starved;
-        let room = if may_read { limits.room(sink) } else { 0 };
-        source.upstream.run(room, shared, &mut outcomes);
-        let mut failed = None;
-        let mut ended = false;
+        let grant = source.may_read().then(|| limits.grant(sink));
+        source.upstream.run(grant, shared, &mut outcomes);
+        let mut end = None;
+        let mut pipe_full = false;
         for outcome in outcomes.drain(..) {
             match outcome {
-                Outcome::Head(head) => match shared.pool.copy_reserved(&head) {
-                    Some(head) => sink.client.begin_stream(head, shared.now),
-                    None => sink.client.close(Ended::Memory),
-                },
+                Outcome::Socket(SocketChange::Opened(socket)) => {
+                    owners.insert(socket, Entity::Upstream(id));
+                }
+                Outcome::Socket(SocketChange::Closed(socket)) => {
+                    owners.remove(socket);
+                    shared.net.close(socket);
+                }
+                Outcome::Interim(head) => {
+                    // One that finds no memory is left out; the final head is what counts.
+                    if let Some(head) = shared.pool.copy_reserved(&head) {
+                        sink.client.push_interim(head, shared.now);
+                    }
+                }
+                Outcome::Head(head) => sink.client.begin_reply(head, shared),
                 Outcome::Body(view) => sink.client.push_body(view, shared.now),
-                Outcome::End => ended = true,
-                Outcome::Failed(error) => failed = Some(error),
-                Outcome::Starved => waiters.park(id, source),
+                Outcome::PipeOpened(pipe) => {
+                    sink.client.attach_pipe(pipe, shared.pool.open_charge());
+                    sink.pipe = Some(ClientPipe::new(pipe));
+                }
+                Outcome::Piped(bytes) => sink.client.note_piped(bytes, shared.now),
+                Outcome::PipeFull => {
+                    let piped_bytes = sink.client.queue().piped_bytes();
+                    if let Some(pipe) = &mut sink.pipe {
+                        pipe.bytes_max = piped_bytes.max(UPSTREAM_READ_BYTES);
+                    }
+                    pipe_full = true;
+                }
+                Outcome::Starved => waiters.park(Entity::Upstream(id), &mut source.starved),
+                Outcome::End(connection) => end = Some(UpstreamEnd::Complete(connection)),
+                Outcome::Stale => end = Some(UpstreamEnd::Stale),
+                Outcome::Failed(error) => end = Some(UpstreamEnd::Failed(error)),
             }
         }
-        if !source.upstream.is_closed() {
-            if limits.room(sink) == 0 {
-                flow::pause(sink, source, shared);
-            }
-            run.push_if(source.runnable(), Entity::Upstream(id), &mut source.queued);
-        }
-        let over = source.upstream.is_closed();
         self.outcomes = outcomes;
-        if over {
-            self.finish_upstream(id, client_id, ended, failed);
-        } else {
-            self.after_turn(client_id);
+        if let Some(end) = end {
+            return self.finish_upstream(id, client_id, end);
         }
+        if pipe_full || limits.room(sink) == 0 {
+            flow::pause(sink, source, shared);
+        }
+        flow::on_upstream_drain(source, sink, run, limits, shared.now);
+        run.push_if(source.runnable(), Entity::Upstream(id), &mut source.queued);
+        timers.arm(
+            Entity::Upstream(id),
+            source.deadline(shared),
+            &mut source.armed,
+        );
+        self.after_turn(client_id);
     }
 
     /// An upstream has ended: well, or with an error that the client is told of if it can be.
-    fn finish_upstream(
-        &mut self,
-        id: UpstreamId,
-        client: ClientId,
-        ended: bool,
-        failed: Option<crate::upstream::UpstreamError>,
-    ) {
+    fn finish_upstream(&mut self, id: UpstreamId, client: ClientId, end: UpstreamEnd) {
         flow::unlink(client, &mut self.clients);
-        match failed {
-            Some(error) if !ended => {
-                let reason = CloseReason::Upstream(error);
-                log::log!(reason.level(), "client {client}: {}", reason.detail());
-                self.end_stream(client, &reason);
-            }
-            _ => {
+        let fetch = self.upstreams.get_mut(id).map(|source| {
+            source.client = None;
+            source.upstream.fetch().clone()
+        });
+        self.graveyard.push(Entity::Upstream(id));
+        if let Some(sink) = self.clients.get_mut(client) {
+            sink.feed = Feed::None;
+        }
+        match end {
+            UpstreamEnd::Complete(connection) => {
+                if let (Some(connection), Some(fetch)) = (connection, fetch) {
+                    self.keep(connection, fetch.destination.clone());
+                }
                 if let Some(sink) = self.clients.get_mut(client) {
-                    sink.feed = Feed::None;
                     sink.client.end();
                 }
                 self.after_turn(client);
             }
+            UpstreamEnd::Stale => {
+                if let Some(fetch) = fetch {
+                    self.fetch_anew(client, fetch);
+                    self.after_turn(client);
+                }
+            }
+            UpstreamEnd::Failed(error) => {
+                let reason = CloseReason::Upstream(error);
+                log::log!(reason.level(), "client {client}: {}", reason.detail());
+                self.end_stream(client, &reason);
+            }
         }
-        self.graveyard.push(Entity::Upstream(id));
     }
 
     fn run_client(&mut self, id: ClientId) {
-        let Some(sink) = self.clients.get_mut(id) else {
+        let limits = self.limits();
+        let mut incoming = std::mem::take(&mut self.incoming);
+        let Self {
+            clients,
+            upstreams,
+            shared,
+            ..
+        } = self;
+        let Some(sink) = clients.get_mut(id) else {
             return;
         };
         sink.queued = false;
-        sink.client.expire(&mut self.shared);
-        let expired = matches!(sink.feed, Feed::Lookup { until, .. } if until <= self.shared.now);
-        let request = sink.client.receive(&mut self.shared);
-        if expired {
-            self.end_stream(id, &CloseReason::Lookup);
+        let body_allowed = sink.body_allowed();
+        sink.client.expire(body_allowed, shared, &mut incoming);
+        let expired = match sink.feed {
+            Feed::Lookup { lookup, until } => (until <= shared.now).then_some(lookup),
+            _ => None,
+        };
+        let body_room = match sink.feed {
+            Feed::Upstream(upstream) if body_allowed => upstreams
+                .get(upstream)
+                .map_or(0, |source| limits.upload_room(source)),
+            _ => 0,
+        };
+        sink.client.receive(body_room, shared, &mut incoming);
+        if let Some(lookup) = expired {
+            let reason = CloseReason::Lookup(self.lookup_status(lookup));
+            self.end_stream(id, &reason);
         }
-        if let Some(request) = request {
-            self.dispatch(id, &request);
+        for item in incoming.drain(..) {
+            match item {
+                Incoming::Request(request) => self.serve(id, &request),
+                part => self.take_upload(id, part),
+            }
         }
-        let limits = self.limits();
+        self.incoming = incoming;
         let Self {
             clients,
             upstreams,
@@ -612,22 +699,20 @@ impl Router {
         let Some(sink) = clients.get_mut(id) else {
             return;
         };
+        let held_bytes = sink.client.held_bytes();
         sink.client.flush(shared);
-        flow::on_client_drain(sink, upstreams, run, limits);
-        self.after_turn(id);
-    }
-
-    #[cfg(not(test))]
-    fn dispatch(&mut self, id: ClientId, request: &Request) {
-        self.serve(id, request);
-    }
-
-    /// The simulation has sources of its own; see `sim`.
-    #[cfg(test)]
-    fn dispatch(&mut self, id: ClientId, request: &Request) {
-        if !crate::sim::serve(self, id, request) {
-            self.serve(id, request);
+        if let (Feed::Upstream(upstream), true) = (sink.feed, sink.client.held_bytes() < held_bytes)
+            && let Some(source) = upstreams.get_mut(upstream)
+        {
+            source.upstream.note_drained(shared.now);
+            run.push_if(
+                source.runnable(),
+                Entity::Upstream(upstream),
+                &mut source.queued,
+            );
         }
+        flow::on_client_drain(sink, upstreams, run, limits, shared.now);
+        self.after_turn(id);
     }
 
     /// How much clients may hold now.
@@ -647,19 +732,32 @@ impl Router {
             timers,
             graveyard,
             streams,
+            reading,
+            shared,
             ..
         } = self;
         let Some(sink) = clients.get_mut(id) else {
             return;
         };
-        if sink.streams && (sink.client.is_lingering() || sink.client.is_closed()) {
-            sink.streams = false;
-            *streams -= 1;
+        let is_reading = sink.client.is_reading();
+        if sink.client.is_lingering() || sink.client.is_closed() || is_reading {
+            if sink.streams {
+                sink.streams = false;
+                *streams -= 1;
+                if is_reading {
+                    // It may send another request, or give way to somebody who does.
+                    reading.push_back(id);
+                }
+            }
+            if let Some(pipe) = sink.pipe.take() {
+                sink.client.detach_pipe();
+                shared.net.close_pipe(pipe.id);
+            }
         }
         if sink.client.is_closed() {
             return graveyard.push(Entity::Client(id));
         }
-        run.push_if(sink.client.runnable(), Entity::Client(id), &mut sink.queued);
+        run.push_if(sink.runnable(), Entity::Client(id), &mut sink.queued);
         timers.arm(Entity::Client(id), sink.deadline(), &mut sink.armed);
     }
 
@@ -689,10 +787,21 @@ impl Router {
                 _ => self.end_stream(id, &CloseReason::Stop),
             }
         }
+        self.graveyard
+            .extend(self.idles.iter().map(|(id, _)| Entity::Idle(id)));
         // Nobody listens any more, and nobody will: lingering would only pin buffers and keep the group.
         self.graveyard
             .extend(self.channels.iter().map(|(id, _)| Entity::Channel(id)));
     }
+}
+
+/// How an upstream ended.
+enum UpstreamEnd {
+    /// The response is complete; the connection may carry another request.
+    Complete(Option<Connection>),
+    /// The connection was one that had been kept, and it was dead.
+    Stale,
+    Failed(UpstreamError),
 }
 
 /// When a channel needs a turn although no edge comes.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::slots::{ChannelId, ClientId, ListenerId, UpstreamId};
+use super::slots::{ChannelId, ClientId, IdleId, ListenerId, UpstreamId};
 use crate::net::SocketId;
 
 /// What runs, expires and dies. `Copy`, so matching borrows nothing.
@@ -16,6 +16,8 @@ pub enum Entity {
     Channel(ChannelId),
     /// An upstream.
     Upstream(UpstreamId),
+    /// A connection to a server that is kept for another request.
+    Idle(IdleId),
 }
 
 /// Socket → entity, by the socket's index; a stale socket finds nobody.

@@ -6,9 +6,12 @@ use super::flow::PauseFlag;
 use crate::arena::Id;
 use crate::channel::{Audience, Channel};
 use crate::client::Client;
-use crate::net::{LookupId, Watched};
+use crate::limits::PIPE_BYTES;
+use crate::net::{LookupId, PipeId, Watched};
 use crate::pool::Packet;
+use crate::shared::Shared;
 use crate::upstream::Upstream;
+use crate::upstream::connection::{Connection, Destination};
 
 /// Names a client.
 pub type ClientId = Id<ClientSlot>;
@@ -16,6 +19,8 @@ pub type ClientId = Id<ClientSlot>;
 pub type ChannelId = Id<ChannelSlot>;
 /// Names an upstream.
 pub type UpstreamId = Id<UpstreamSlot>;
+/// Names a connection that is kept.
+pub type IdleId = Id<IdleSlot>;
 /// Names a listener.
 pub type ListenerId = Id<ListenerSlot>;
 
@@ -47,20 +52,71 @@ pub struct ClientSlot {
     pub streams: bool,
     /// Some upstream of this client is paused: the one bit that `on_client_drain` tests.
     pub any_upstream_paused: PauseFlag,
+    /// The body it uploads is not read, because its upstream is full or not there yet.
+    pub upload_paused: PauseFlag,
+    /// The body it uploads is not read, because the pool is empty; listed in `flow::Waiters`.
+    pub starved: bool,
+    /// What the body of its response comes through.
+    pub pipe: Option<ClientPipe>,
     /// In the run queue.
     pub queued: bool,
     /// The deadline the timers know.
     pub armed: Option<Instant>,
 }
 
+/// A pipe of the kernel between a client's upstream and its socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientPipe {
+    /// Which.
+    pub id: PipeId,
+    /// What it has turned out to hold at most, bytes; small segments fill it sooner than large ones.
+    pub bytes_max: usize,
+}
+
+impl ClientPipe {
+    /// A pipe about which nothing is known yet.
+    pub fn new(id: PipeId) -> Self {
+        Self {
+            id,
+            bytes_max: PIPE_BYTES,
+        }
+    }
+}
+
 impl ClientSlot {
+    /// A connection just accepted.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            feed: Feed::None,
+            streams: false,
+            any_upstream_paused: PauseFlag::default(),
+            upload_paused: PauseFlag::default(),
+            starved: false,
+            pipe: None,
+            queued: false,
+            armed: None,
+        }
+    }
+
+    /// Whether more of the body that it uploads may be read.
+    pub fn body_allowed(&self) -> bool {
+        !self.upload_paused.is_set() && !self.starved
+    }
+
+    /// Whether a turn would get something done.
+    pub fn runnable(&self) -> bool {
+        self.client.runnable(self.body_allowed())
+    }
+
     /// When the client needs a turn although nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
         let lookup = match self.feed {
             Feed::Lookup { until, .. } => Some(until),
             _ => None,
         };
-        [lookup, self.client.deadline()].into_iter().flatten().min()
+        let own = self.client.deadline(self.body_allowed());
+        [lookup, own].into_iter().flatten().min()
     }
 }
 
@@ -131,14 +187,51 @@ pub struct UpstreamSlot {
     pub starved: bool,
     /// In the run queue.
     pub queued: bool,
+    /// The deadline the timers know.
+    pub armed: Option<Instant>,
 }
 
 impl UpstreamSlot {
+    /// An upstream for `client`.
+    pub fn new(upstream: Upstream, client: ClientId) -> Self {
+        Self {
+            upstream,
+            client: Some(client),
+            upstream_paused: PauseFlag::default(),
+            starved: false,
+            queued: false,
+            armed: None,
+        }
+    }
+
+    /// Whether it may be read.
+    pub fn may_read(&self) -> bool {
+        !self.upstream_paused.is_set() && !self.starved
+    }
+
     /// Whether a turn would get something done.
     pub fn runnable(&self) -> bool {
-        let may_read = !self.upstream_paused.is_set() && !self.starved;
-        self.client.is_some() && self.upstream.runnable(may_read)
+        self.client.is_some() && self.upstream.runnable(self.may_read())
     }
+
+    /// When a turn is needed although nothing happens.
+    pub fn deadline(&self, shared: &Shared) -> Option<Instant> {
+        self.upstream.deadline(!self.may_read(), shared)
+    }
+}
+
+/// A connection to a server that is kept for another request.
+pub struct IdleSlot {
+    /// The connection.
+    pub connection: Connection,
+    /// Where it leads.
+    pub destination: Destination,
+    /// When it is given up.
+    pub until: Instant,
+    /// In the run queue.
+    pub queued: bool,
+    /// The deadline the timers know.
+    pub armed: Option<Instant>,
 }
 
 /// A listening socket.

@@ -14,12 +14,11 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::client::{Ended as ClientEnded, Request};
+use crate::client::Ended as ClientEnded;
 use crate::config::Config;
 use crate::limits::POOL_UNIT_BYTES;
 use crate::router::Router;
 use crate::router::slots::{ChannelId, ChannelSlot, ClientId, Feed, Gate, UpstreamId};
-use crate::upstream::{Action, Session};
 use media::{Expected, Rng, Seen, Viewer};
 use net::{Faults, SimNet, World};
 use peers::{Client, Close, Ended, Leave, Pace, Peer, Sender, Server};
@@ -30,64 +29,6 @@ const SLACK: Duration = Duration::from_micros(1500);
 const POLLS_PER_SECOND_MAX: u64 = 40_000;
 /// Longest scenario in virtual time.
 const TIME_MAX: Duration = Duration::from_secs(1200);
-
-// ---- The seam: sources that only the simulation has ---------------------------------------------------------
-
-/// Called before a request is routed. `/upstream/<peer>` attaches a TCP upstream: the peer with that number.
-pub(crate) fn serve(router: &mut Router, id: ClientId, request: &Request) -> bool {
-    let Some(peer) = request.target.strip_prefix("/upstream/") else {
-        return false;
-    };
-    let port = peer.parse().expect("the number of a peer");
-    let address = SocketAddr::from(([10, 0, 0, 2], port));
-    router.attach_upstream(id, address, Box::<Relay>::default());
-    true
-}
-
-/// The least session there can be: passes head and body on, and believes `Content-Length`.
-#[derive(Default)]
-struct Relay {
-    head: Vec<u8>,
-    passed: bool,
-    left: Option<u64>,
-}
-
-impl Session for Relay {
-    fn open(&mut self) -> Vec<u8> {
-        b"GET / HTTP/1.1\r\n\r\n".to_vec()
-    }
-
-    fn receive(&mut self, bytes: &[u8], actions: &mut Vec<Action>) {
-        let mut from = 0;
-        while !self.passed && from < bytes.len() {
-            self.head.push(bytes[from]);
-            from += 1;
-            if self.head.ends_with(b"\r\n\r\n") {
-                let text = String::from_utf8_lossy(&self.head);
-                let length = text.split_once("Content-Length: ");
-                self.left = length.and_then(|(_, rest)| rest.lines().next()?.parse().ok());
-                self.passed = true;
-                actions.push(Action::Head(std::mem::take(&mut self.head)));
-            }
-        }
-        if from < bytes.len() {
-            actions.push(Action::Body(from..bytes.len()));
-        }
-        if let Some(left) = &mut self.left {
-            *left = left.saturating_sub((bytes.len() - from) as u64);
-            if self.passed && *left == 0 {
-                actions.push(Action::End);
-            }
-        }
-    }
-
-    fn finish(&mut self, actions: &mut Vec<Action>) {
-        actions.push(match self.left {
-            None if self.passed => Action::End,
-            _ => Action::Failed("the answer ended early"),
-        });
-    }
-}
 
 // ---- The flush promise, checked as bytes are written --------------------------------------------------------
 
@@ -399,7 +340,9 @@ fn draw_upstream(marathon: bool, rng: &mut Rng, world: &mut World) {
     };
     let peer = world.add_peer(Peer::Server(server), None);
     let begin = world.now + rng.millis(0, 9000);
-    let request = format!("GET /upstream/{peer} HTTP/1.1\r\nHost: sim\r\n\r\n").into_bytes();
+    let request =
+        format!("GET /http/10.0.0.2:{peer}/ HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n")
+            .into_bytes();
     let mut client = Client::new(begin, request, Expected::Server(peer));
     draw_behaviour(&mut client, marathon, rng);
     if rng.one_in(2) {
@@ -431,6 +374,7 @@ fn run(seed: u64) -> Coverage {
         late_events: rng.one_in(2),
         accept_errors: rng.one_in(4),
         join_errors: rng.one_in(8),
+        pipe_errors: rng.one_in(8),
     };
     let mut world = World::new(seed, faults);
     let scenario = draw(seed, &mut world);
@@ -606,7 +550,9 @@ fn observe_pauses(router: &Router, world: &mut World, memory: &mut Memory) {
         };
         world.note("paused");
         memory.paused.insert(id, client);
-        let socket = source.upstream.socket();
+        let Some(socket) = source.upstream.sockets().first().copied() else {
+            continue;
+        };
         let mut connections = world.connections.iter().flatten();
         let (reset, finished) = connections
             .find(|connection| connection.socket == Some(socket))
@@ -680,6 +626,7 @@ fn judge(router: &Router, world: &mut World, scenario: &Scenario, stopped: Optio
     if stopped.is_none() {
         router.check_empty();
         assert_eq!(world.open_sockets(), 0, "sockets are left");
+        assert_eq!(world.open_pipes(), 0, "pipes are left");
         judge_groups(world, scenario);
         let dropped: u64 = router
             .reaped

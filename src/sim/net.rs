@@ -17,7 +17,8 @@ use super::media::{Rng, Seen, Sent, Viewer};
 use super::peers::Peer;
 use crate::arena::{Arena, Id};
 use crate::net::{
-    Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Net, SocketId,
+    Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Net, PipeId, SocketId,
+    Stage,
 };
 use crate::pool::Packet;
 
@@ -29,6 +30,11 @@ const IDLE_POLLS_MAX: u32 = 64;
 /// A channel that brings nothing is read by the clock only a few times more.
 const IN_VAIN_MAX: u32 = 2 * crate::limits::QUIET_TICKS;
 
+/// Pieces that fit into a pipe at most.
+const PIPE_PIECES_MAX: usize = 16;
+/// Most bytes that one call moves into a pipe.
+const PIPE_PIECE_BYTES: usize = 32 << 10;
+
 /// How unkind the network is.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Faults {
@@ -36,6 +42,7 @@ pub(super) struct Faults {
     pub(super) late_events: bool,
     pub(super) accept_errors: bool,
     pub(super) join_errors: bool,
+    pub(super) pipe_errors: bool,
 }
 
 /// One TCP connection, as both of its ends see it. What the router writes is checked and only counted.
@@ -136,6 +143,13 @@ enum Socket {
     Group(Group),
 }
 
+/// A pipe of the kernel: bytes in pieces, and room for so many pieces, however small they are.
+#[derive(Debug)]
+struct Pipe {
+    pieces_max: usize,
+    pieces: VecDeque<Vec<u8>>,
+}
+
 /// What happened to a group, for the oracles.
 #[derive(Debug, Default, Clone)]
 pub(super) struct GroupLog {
@@ -178,6 +192,7 @@ pub(super) struct World {
     pub(super) quiet: bool,
     pub(super) polls: u64,
     sockets: Arena<Socket>,
+    pipes: Arena<Pipe>,
     agenda: BinaryHeap<Reverse<(Instant, u64, usize)>>,
     wake_at: Vec<Option<Instant>>,
     order: u64,
@@ -221,6 +236,7 @@ impl World {
             quiet: false,
             polls: 0,
             sockets: Arena::new(),
+            pipes: Arena::new(),
             agenda: BinaryHeap::new(),
             wake_at: Vec::new(),
             order: 0,
@@ -241,6 +257,10 @@ impl World {
     }
 
     /// Open sockets, the listener aside.
+    pub(super) fn open_pipes(&self) -> usize {
+        self.pipes.len()
+    }
+
     pub(super) fn open_sockets(&self) -> usize {
         self.sockets.len() - usize::from(self.listener.is_some())
     }
@@ -640,7 +660,109 @@ impl Net for SimNet {
         Ok(Io::Done(Accepted { socket, peer }))
     }
 
-    fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId> {
+    fn unix_time(&self) -> i64 {
+        let world = self.0.borrow();
+        1_741_635_000 + (world.now - world.began).as_secs() as i64
+    }
+
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        vec![[10, 0, 0, 3].into()]
+    }
+
+    fn secure(&mut self, _: &str) -> io::Result<Box<dyn Stage>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn is_connected(&self, socket: SocketId) -> io::Result<bool> {
+        let world = &mut *self.0.borrow_mut();
+        let peer = world.stream(socket)?;
+        let connection = world.connection(peer);
+        if connection.refused {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        if !connection.established {
+            connection.writable_due = true;
+        }
+        Ok(connection.established)
+    }
+
+    fn open_pipe(&mut self) -> io::Result<PipeId> {
+        let mut world = self.0.borrow_mut();
+        if world.faults.pipe_errors && world.rng.one_in(3) {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        let pieces_max = world.rng.count(1, PIPE_PIECES_MAX);
+        let id = world.pipes.insert(Pipe {
+            pieces_max,
+            pieces: VecDeque::new(),
+        });
+        Ok(Id::from_parts(id.index(), id.generation()))
+    }
+
+    fn fill_pipe(
+        &mut self,
+        pipe: PipeId,
+        from: SocketId,
+        bytes_max: usize,
+    ) -> io::Result<Io<usize>> {
+        let world = &mut *self.0.borrow_mut();
+        assert!(bytes_max > 0, "filled with nothing");
+        let id = Id::from_parts(pipe.index(), pipe.generation());
+        let pipe = world.pipes.get(id).expect("an open pipe");
+        if pipe.pieces.len() >= pipe.pieces_max {
+            // The socket was not even looked at, so no edge is due for it.
+            world.note("pipe full");
+            return Ok(Io::Blocked);
+        }
+        let mut bytes = vec![0; bytes_max.min(PIPE_PIECE_BYTES)];
+        let result = world.read(from, &mut bytes)?;
+        if let Io::Done(count) = result
+            && count > 0
+        {
+            bytes.truncate(count);
+            world.note("piped");
+            let pipe = world.pipes.get_mut(id).expect("an open pipe");
+            pipe.pieces.push_back(bytes);
+        }
+        Ok(result)
+    }
+
+    fn drain_pipe(
+        &mut self,
+        pipe: PipeId,
+        to: SocketId,
+        bytes_max: usize,
+    ) -> io::Result<Io<usize>> {
+        let world = &mut *self.0.borrow_mut();
+        let id = Id::from_parts(pipe.index(), pipe.generation());
+        let pipe = world.pipes.get_mut(id).expect("an open pipe");
+        let mut piece = pipe.pieces.pop_front().expect("a pipe that is not empty");
+        let result = world.write(to, &[&piece[..piece.len().min(bytes_max)]]);
+        let taken = match result {
+            Ok(Io::Done(count)) => count,
+            _ => 0,
+        };
+        piece.drain(..taken);
+        if !piece.is_empty() {
+            let pipe = world.pipes.get_mut(id).expect("an open pipe");
+            pipe.pieces.push_front(piece);
+        }
+        result
+    }
+
+    fn close_pipe(&mut self, pipe: PipeId) {
+        let id = Id::from_parts(pipe.index(), pipe.generation());
+        let closed = self.0.borrow_mut().pipes.remove(id);
+        closed.expect("a pipe is closed once");
+    }
+
+    fn unread_bytes(&self, socket: SocketId) -> io::Result<usize> {
+        let world = &mut *self.0.borrow_mut();
+        let peer = world.stream(socket)?;
+        Ok(world.connection(peer).to_router.len())
+    }
+
+    fn connect(&mut self, address: SocketAddr, _: Option<&str>) -> io::Result<SocketId> {
         let world = &mut *self.0.borrow_mut();
         let peer = usize::from(address.port());
         let Some(Peer::Server(server)) = &world.peers[peer] else {

@@ -17,19 +17,21 @@ pub struct Stats {
     pub refused_for_limit: u64,
     /// Clients taken on for a stream.
     pub streams: u64,
-    /// Bytes that sockets of clients have taken, heads included.
-    pub bytes_sent: u64,
-    /// Calls that wrote to a client and moved bytes.
-    pub sends: u64,
-    /// Calls that found a client's socket full.
-    pub sends_blocked: u64,
+    /// What went to clients, heads included.
+    pub to_clients: Sends,
+    /// What went to TCP upstreams: requests and the bodies of uploads.
+    pub to_upstreams: Sends,
     /// Datagrams not given to a client because its queue was at its limit, or taken back from it because the
     /// pool ran dry.
     pub packets_dropped: u64,
     /// Payload bytes of those.
     pub bytes_dropped: u64,
-    /// How often a TCP upstream was paused.
+    /// How often a TCP upstream was paused, or a client that uploads.
     pub backpressure_events: u64,
+    /// Connections to TCP upstreams that were begun.
+    pub upstream_connections: u64,
+    /// Requests that went over a connection which had been kept from an earlier one.
+    pub upstream_reuses: u64,
     /// Groups joined.
     pub joins: u64,
     /// Clients that found their channel running or lingering.
@@ -48,6 +50,17 @@ pub struct Stats {
     pub ticks: u64,
 }
 
+/// What was written to sockets of one kind.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Sends {
+    /// Bytes that were taken.
+    pub bytes: u64,
+    /// Calls that moved bytes.
+    pub calls: u64,
+    /// Calls that found the socket full.
+    pub blocked: u64,
+}
+
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -57,9 +70,9 @@ impl fmt::Display for Stats {
             self.connections,
             self.streams,
             self.joins,
-            self.bytes_sent,
-            self.sends,
-            self.sends_blocked,
+            self.to_clients.bytes,
+            self.to_clients.calls,
+            self.to_clients.blocked,
             self.packets_dropped,
             self.packets_overrun,
             self.backpressure_events,

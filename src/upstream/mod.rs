@@ -1,205 +1,652 @@
 //! A source owned by one client and carried by TCP: paused when the client is full, never lossy.
 //!
-//! Owns the socket and drives a [`Session`], the sans-I/O core that knows the protocol. It does not know its
-//! client: it is told how many bytes it may bring, and says what happened in [`Outcome`]s, which the router
-//! applies.
+//! Owns the connection, what is to be sent over it, and the protocol's session; keeps the deadlines. It does not
+//! know its client: it is granted how many bytes it may bring, and says what happened in [`Outcome`]s, which the
+//! router applies.
+//!
+//! ```text
+//! Connecting ── made ──▶ Open ── response complete ──▶ Closed (the connection may be kept for another request)
+//!     │                   │
+//!     └────── failed ─────┴─────────────────────────▶ Closed
+//! ```
+
+pub mod connect;
+pub mod connection;
 
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
-use std::ops::Range;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use crate::limits::{UPSTREAM_READ_BYTES, UPSTREAM_READS_PER_TURN};
-use crate::net::{Io, SocketId, Watched};
-use crate::pool::Packet;
+use crate::limits::{
+    PIPE_BYTES, PIPED_BODY_BYTES_MIN, UPSTREAM_BYTES_PER_TURN, UPSTREAM_READ_BYTES,
+    UPSTREAM_READ_BYTES_FAST,
+};
+use crate::net::{Io, PipeId, SocketId, Writer};
+use crate::pool::{Charge, Packet};
+use crate::proto::http::{Action, Exchange, ReplyHead, Session, SessionError};
+use crate::send_queue::SendQueue;
 use crate::shared::Shared;
+use connect::{ConnectError, Connecting, Progress, SocketChange};
+use connection::{Connection, Destination};
 
-/// What a protocol makes of the bytes of its upstream (design §2.10).
-pub trait Session {
-    /// What to send once connected; called once.
-    fn open(&mut self) -> Vec<u8>;
-
-    /// Takes the next bytes and appends what they mean to `actions`.
-    fn receive(&mut self, bytes: &[u8], actions: &mut Vec<Action>);
-
-    /// The upstream has ended its sending side.
-    fn finish(&mut self, actions: &mut Vec<Action>);
+/// A request to be made of a server: everything that does not change when it is made again.
+#[derive(Debug)]
+pub struct Fetch {
+    /// Where.
+    pub destination: Destination,
+    /// The request's head.
+    pub head: Vec<u8>,
+    /// What the response is measured by.
+    pub exchange: Exchange,
+    /// A body follows the head.
+    pub has_body: bool,
+    /// Making the request twice does no harm (RFC 9110 §9.2.2), and no body would have to be sent again.
+    pub repeatable: bool,
+    /// The client sits on this host.
+    pub is_local: bool,
 }
 
-/// What a session wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Send this response head to the client.
-    Head(Vec<u8>),
-    /// These bytes of the input are body.
-    Body(Range<usize>),
-    /// The body is complete.
-    End,
-    /// What came makes no sense, or ended too early.
-    Failed(&'static str),
+/// What the client of an upstream can take now.
+#[derive(Debug, Clone, Copy)]
+pub struct Grant {
+    /// Bytes that may be brought.
+    pub room: usize,
+    /// Bytes that still lie in the pipe.
+    pub piped: usize,
+    /// The client has taken everything so far: large reads pay.
+    pub keeps_up: bool,
 }
 
 /// What happened during a turn, in order.
 #[derive(Debug)]
 pub enum Outcome {
+    /// A socket came or went.
+    Socket(SocketChange),
+    /// An interim response for the client, whole.
+    Interim(Vec<u8>),
     /// The head of the response to the client.
-    Head(Vec<u8>),
+    Head(ReplyHead),
     /// A part of the body.
     Body(Packet),
-    /// The body is complete.
-    End,
-    /// The upstream is of no more use.
-    Failed(UpstreamError),
+    /// From now on the body comes through this pipe, whose bytes the client's queue counts.
+    PipeOpened(PipeId),
+    /// So many bytes of the body were put into the pipe.
+    Piped(usize),
+    /// The pipe takes no more, although the upstream has more.
+    PipeFull,
     /// The pool has no buffer; nothing was read.
     Starved,
+    /// The body is complete. What is left may carry another request.
+    End(Option<Connection>),
+    /// The request found a connection that had been kept and was dead: it may be made again.
+    Stale,
+    /// The upstream is of no more use.
+    Failed(UpstreamError),
+}
+
+/// What an upstream took too long for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Agreeing on keys.
+    Handshake,
+    /// Taking the request.
+    Send,
+    /// Answering with a complete head.
+    Head,
+    /// Going on with the body.
+    Body,
 }
 
 /// Why an upstream failed.
 #[derive(Debug)]
 pub enum UpstreamError {
-    /// The connection could not be made or broke.
+    /// The connection could not be made.
+    Connect(ConnectError),
+    /// The connection broke.
     Io(io::Error),
-    /// The protocol was violated.
-    Protocol(&'static str),
+    /// The response made no sense, or ended too early.
+    Session(SessionError),
+    /// It took too long.
+    TimedOut {
+        /// For what.
+        wait: Wait,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// A playlist has to be gathered whole, and the pool has no room for it.
+    Memory,
+}
+
+impl UpstreamError {
+    /// Whether it was silence that made it fail.
+    pub fn is_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::TimedOut { .. } | Self::Connect(ConnectError::Silent { .. })
+        )
+    }
 }
 
 impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(error) => write!(f, "upstream connection: {error}"),
-            Self::Protocol(what) => write!(f, "upstream protocol: {what}"),
+            Self::Connect(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "the connection to the upstream broke: {error}"),
+            Self::Session(error) => error.fmt(f),
+            Self::TimedOut { wait, waited } => {
+                let what = match wait {
+                    Wait::Handshake => "the TLS handshake did not complete",
+                    Wait::Send => "the upstream did not take the request",
+                    Wait::Head => "the upstream did not answer",
+                    Wait::Body => "the upstream fell silent inside the body",
+                };
+                write!(f, "{what} within {} s", waited.as_secs_f32())
+            }
+            Self::Memory => f.write_str("no memory to gather the playlist in"),
         }
     }
 }
 
-/// A connection to a server, for one client.
+/// A connection to a server, for one client's request.
 pub struct Upstream {
-    socket: Watched,
-    session: Box<dyn Session>,
-    /// What is still to be sent.
-    request: Vec<u8>,
-    closed: bool,
+    fetch: Rc<Fetch>,
+    phase: Phase,
+    session: Session,
+    /// What is still to be sent: the head, and behind it the body as far as it has come.
+    queue: SendQueue,
+    /// The whole request has been queued.
+    request_complete: bool,
+    /// Nothing of the request can be sent any more; the response may have been sent all the same.
+    send_failed: bool,
+    /// The connection has carried a request before this one.
+    reused: bool,
+    /// When the upstream last took something, brought something, or was let go on.
+    progress_at: Instant,
+    /// The body goes through this pipe.
+    pipe: Option<PipeId>,
+    /// The pipe or the socket stopped the last filling, and which of them cannot be told yet.
+    pipe_unclear: bool,
+    /// What a gathered playlist takes.
+    collected: Charge,
     /// Scratch for one read.
     actions: Vec<Action>,
 }
 
+enum Phase {
+    Connecting(Connecting),
+    Open(Connection),
+    Closed,
+}
+
 impl Upstream {
-    /// Starts connecting to `address`.
-    ///
-    /// # Errors
-    ///
-    /// What the system reports at once; anything later is an [`Outcome::Failed`].
-    pub fn connect(
-        address: SocketAddr,
-        mut session: Box<dyn Session>,
-        shared: &mut Shared,
-    ) -> io::Result<Self> {
-        let socket = shared.net.connect(address)?;
-        let request = session.open();
-        Ok(Self {
-            socket: Watched::new(socket),
-            session,
-            request,
-            closed: false,
-            actions: Vec::new(),
-        })
+    /// Will connect to one of `addresses` and make the request.
+    pub fn connect(fetch: Rc<Fetch>, addresses: &[SocketAddr], shared: &Shared) -> Self {
+        let connecting = Connecting::new(
+            addresses,
+            fetch.destination.interface.clone(),
+            shared.config.http_connect_timeout,
+            shared.now,
+        );
+        Self::new(fetch, Phase::Connecting(connecting), false, shared)
     }
 
-    /// The socket.
-    pub fn socket(&self) -> SocketId {
-        self.socket.id
+    /// Makes the request over a connection that has been kept.
+    pub fn over(fetch: Rc<Fetch>, connection: Connection, shared: &Shared) -> Self {
+        Self::new(fetch, Phase::Open(connection), true, shared)
+    }
+
+    fn new(fetch: Rc<Fetch>, phase: Phase, reused: bool, shared: &Shared) -> Self {
+        let session = Session::new(fetch.exchange.clone());
+        let mut queue = SendQueue::default();
+        // The reserve is there for heads; without it the request waits for nobody, it fails when it is sent.
+        let head = shared.pool.copy_reserved(&fetch.head);
+        let send_failed = head.is_none();
+        if let Some(head) = head {
+            queue.push(head, 0);
+        }
+        Self {
+            request_complete: !fetch.has_body,
+            fetch,
+            phase,
+            session,
+            queue,
+            send_failed,
+            reused,
+            progress_at: shared.now,
+            pipe: None,
+            pipe_unclear: false,
+            collected: shared.pool.open_charge(),
+            actions: Vec::new(),
+        }
+    }
+
+    /// The request.
+    pub fn fetch(&self) -> &Rc<Fetch> {
+        &self.fetch
+    }
+
+    /// The sockets in use.
+    pub fn sockets(&self) -> Vec<SocketId> {
+        match &self.phase {
+            Phase::Connecting(connecting) => connecting.sockets().collect(),
+            Phase::Open(connection) => vec![connection.socket()],
+            Phase::Closed => Vec::new(),
+        }
     }
 
     /// Notes an edge.
-    pub fn note(&mut self, readable: bool, writable: bool) {
-        self.socket.note(readable, writable);
+    pub fn note(&mut self, socket: SocketId, readable: bool, writable: bool) {
+        match &mut self.phase {
+            Phase::Connecting(connecting) => connecting.note(socket, readable, writable),
+            Phase::Open(connection) => {
+                connection.note(readable, writable);
+                self.pipe_unclear &= !readable;
+            }
+            Phase::Closed => {}
+        }
     }
 
     /// Whether a turn would get something done, if reading is allowed.
     pub fn runnable(&self, may_read: bool) -> bool {
-        !self.closed
-            && ((may_read && self.socket.readable)
-                || (self.socket.writable && !self.request.is_empty()))
+        match &self.phase {
+            Phase::Connecting(connecting) => connecting.runnable(),
+            Phase::Open(connection) => {
+                (may_read && connection.can_read() && !self.pipe_unclear)
+                    || (connection.is_writable() && !self.queue.is_empty())
+                    || connection.can_flush()
+            }
+            Phase::Closed => false,
+        }
+    }
+
+    /// When a turn is needed although nothing happens. A paused upstream has all the time of the world.
+    pub fn deadline(&self, paused: bool, shared: &Shared) -> Option<Instant> {
+        match &self.phase {
+            Phase::Connecting(connecting) => connecting.deadline(),
+            Phase::Open(_) => {
+                let (_, patience) = self.wait(paused, shared)?;
+                Some(self.progress_at + patience)
+            }
+            Phase::Closed => None,
+        }
+    }
+
+    /// What is waited for, and how long it may take.
+    fn wait(&self, paused: bool, shared: &Shared) -> Option<(Wait, Duration)> {
+        let config = &shared.config;
+        if matches!(&self.phase, Phase::Open(connection) if connection.is_handshaking()) {
+            Some((Wait::Handshake, config.http_connect_timeout))
+        } else if !self.queue.is_empty() {
+            Some((Wait::Send, config.http_idle_timeout))
+        } else if !self.session.awaits_head() {
+            // Nor is it to blame while it may be the pipe that is full.
+            let free = !paused && !self.pipe_unclear;
+            free.then_some((Wait::Body, config.http_idle_timeout))
+        } else if self.request_complete || self.send_failed {
+            Some((Wait::Head, config.http_head_timeout))
+        } else {
+            // The client has not sent its body yet; that it does so is watched elsewhere.
+            None
+        }
     }
 
     /// Whether the connection is over.
     pub fn is_closed(&self) -> bool {
-        self.closed
+        matches!(self.phase, Phase::Closed)
     }
 
-    /// Ends the connection: the client is gone, or all is said.
-    pub fn close(&mut self) {
-        self.closed = true;
+    /// Whether the whole request has been queued for sending.
+    pub fn has_whole_request(&self) -> bool {
+        self.request_complete
     }
 
-    /// Sends what is left of the request and reads at most `room` bytes of body.
-    pub fn run(&mut self, mut room: usize, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
-        self.send_request(shared, outcomes);
-        for _ in 0..UPSTREAM_READS_PER_TURN {
-            if room == 0 || self.closed || !self.socket.readable {
+    /// Bytes pinned by what is still to be sent.
+    pub fn held_bytes(&self) -> usize {
+        self.queue.held_bytes()
+    }
+
+    /// What is still to be sent, for the invariants.
+    pub fn queue(&self) -> &SendQueue {
+        &self.queue
+    }
+
+    /// Whether more of the body is of use: the upstream has not stopped taking it.
+    pub fn takes_body(&self) -> bool {
+        !self.send_failed && !self.is_closed()
+    }
+
+    /// Queues a part of the request's body.
+    pub fn push_body(&mut self, view: Packet, now: Instant) {
+        if self.takes_body() {
+            if self.queue.is_empty() {
+                self.progress_at = now;
+            }
+            self.queue.push(view, 0);
+        }
+    }
+
+    /// The request's body is complete.
+    pub fn end_body(&mut self, now: Instant) {
+        self.request_complete = true;
+        self.progress_at = now;
+    }
+
+    /// Reading is allowed again after a pause.
+    pub fn resume(&mut self, now: Instant) {
+        self.progress_at = now;
+    }
+
+    /// The client has taken something out of the pipe, so that filling may go on.
+    pub fn note_drained(&mut self, now: Instant) {
+        if self.pipe_unclear {
+            self.pipe_unclear = false;
+            self.progress_at = now;
+        }
+    }
+
+    /// Ends the connection: the client is gone, or all is said. Returns its sockets, which are to be closed.
+    pub fn close(&mut self) -> Vec<SocketId> {
+        let sockets = self.sockets();
+        self.phase = Phase::Closed;
+        self.queue.clear();
+        sockets
+    }
+
+    /// Sends what is left of the request and brings what `grant` allows.
+    pub fn run(&mut self, grant: Option<Grant>, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
+        self.connect_further(shared, outcomes);
+        self.send(shared, outcomes);
+        if let Some(grant) = grant {
+            self.receive(grant, shared, outcomes);
+        }
+        self.expire(grant.is_none(), shared, outcomes);
+    }
+
+    fn connect_further(&mut self, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
+        let Phase::Connecting(connecting) = &mut self.phase else {
+            return;
+        };
+        let mut changes = Vec::new();
+        let progress = connecting.run(shared, &mut changes);
+        outcomes.extend(changes.into_iter().map(Outcome::Socket));
+        match progress {
+            Progress::Pending => {}
+            Progress::Connected(socket) => {
+                self.progress_at = shared.now;
+                match Connection::new(socket, &self.fetch.destination, shared) {
+                    Ok(connection) => self.phase = Phase::Open(connection),
+                    Err(error) => {
+                        let closed = SocketChange::Closed(socket.id);
+                        outcomes.push(Outcome::Socket(closed));
+                        self.fail(UpstreamError::Io(error), outcomes);
+                    }
+                }
+            }
+            Progress::Failed(error) => self.fail(UpstreamError::Connect(error), outcomes),
+        }
+    }
+
+    fn send(&mut self, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
+        let Phase::Open(connection) = &mut self.phase else {
+            return;
+        };
+        let sends = &mut shared.stats.to_upstreams;
+        let flushed = self
+            .queue
+            .flush(connection, &mut *shared.net, sends)
+            .and_then(|written| connection.flush(&mut *shared.net).map(|_| written));
+        match flushed {
+            Ok(0) => {}
+            Ok(_) => self.progress_at = shared.now,
+            Err(error) => {
+                // An answer that was given before the body was complete can still be read.
+                self.queue.clear();
+                self.send_failed = true;
+                if !connection.can_read() {
+                    self.break_off(error, outcomes);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, grant: Grant, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
+        let Grant {
+            mut room,
+            mut piped,
+            ..
+        } = grant;
+        let mut budget = UPSTREAM_BYTES_PER_TURN;
+        while room > 0 && budget > 0 {
+            let Phase::Open(connection) = &self.phase else {
+                return;
+            };
+            if !connection.can_read() || self.pipe_unclear {
                 return;
             }
-            room = room.saturating_sub(self.read(room, shared, outcomes));
-        }
-    }
-
-    fn send_request(&mut self, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
-        while !self.closed && self.socket.writable && !self.request.is_empty() {
-            match self
-                .socket
-                .write(&mut *shared.net, &[IoSlice::new(&self.request)])
+            if self.pipe.is_none()
+                && connection.is_plain()
+                && room >= PIPED_BODY_BYTES_MIN
+                && self.session.opaque_bytes() >= PIPED_BODY_BYTES_MIN as u64
             {
-                Ok(Io::Done(written)) => drop(self.request.drain(..written)),
-                Ok(Io::Blocked) => {}
-                Err(error) => self.fail(UpstreamError::Io(error), outcomes),
+                self.open_pipe(shared, outcomes);
             }
+            let brought = if self.pipe.is_some() {
+                let brought = self.fill_pipe(room.min(budget), piped, shared, outcomes);
+                piped += brought.unwrap_or(0);
+                brought
+            } else {
+                let len = if grant.keeps_up && !self.session.awaits_head() {
+                    UPSTREAM_READ_BYTES_FAST
+                } else {
+                    UPSTREAM_READ_BYTES
+                };
+                self.read(room.min(len), shared, outcomes)
+            };
+            let Some(brought) = brought else { return };
+            room = room.saturating_sub(brought);
+            budget = budget.saturating_sub(brought);
         }
     }
 
-    /// One read of at most `room` bytes. Returns the bytes that the client's queue will hold for it.
-    fn read(&mut self, room: usize, shared: &mut Shared, outcomes: &mut Vec<Outcome>) -> usize {
-        let len = room
-            .min(UPSTREAM_READ_BYTES)
-            .min(shared.pool.buffer_bytes_max());
-        let Some(mut chunk) = shared.pool.take_patient(len) else {
-            outcomes.push(Outcome::Starved);
-            return room;
+    /// One read of at most `len` bytes. Returns the bytes that the client's queue will hold for it; nothing when
+    /// there is no more to be had now.
+    fn read(
+        &mut self,
+        len: usize,
+        shared: &mut Shared,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Option<usize> {
+        let Phase::Open(connection) = &mut self.phase else {
+            return None;
         };
-        let count = match self
-            .socket
-            .read(&mut *shared.net, &mut chunk.bytes_mut()[..len])
-        {
+        let large = len.min(shared.pool.buffer_bytes_max());
+        let small = large.min(UPSTREAM_READ_BYTES);
+        let taken = [large, small]
+            .into_iter()
+            .find_map(|len| Some((len, shared.pool.take_patient(len)?)));
+        let Some((len, mut chunk)) = taken else {
+            outcomes.push(Outcome::Starved);
+            return None;
+        };
+        let count = match connection.read(&mut *shared.net, &mut chunk.bytes_mut()[..len]) {
             Ok(Io::Done(count)) => count,
-            Ok(Io::Blocked) => return 0,
+            Ok(Io::Blocked) => return None,
             Err(error) => {
-                self.fail(UpstreamError::Io(error), outcomes);
-                return 0;
+                self.break_off(error, outcomes);
+                return None;
             }
         };
+        self.progress_at = shared.now;
         if count == 0 {
             self.session.finish(&mut self.actions);
-            self.closed = true;
         } else {
             self.session
                 .receive(&chunk.bytes()[..count], &mut self.actions);
         }
-        let chunk = chunk.freeze(count);
-        for action in self.actions.drain(..) {
-            outcomes.push(match action {
-                Action::Head(head) => Outcome::Head(head),
-                Action::Body(range) => Outcome::Body(chunk.slice(range)),
-                Action::End => Outcome::End,
-                Action::Failed(what) => Outcome::Failed(UpstreamError::Protocol(what)),
-            });
+        // A few bytes must not pin a large buffer for a client that stops now.
+        let small = (count <= len / 4)
+            .then(|| shared.pool.take_patient(count))
+            .flatten();
+        let chunk = match small {
+            Some(mut small) => {
+                small.bytes_mut()[..count].copy_from_slice(&chunk.bytes()[..count]);
+                small.freeze(count)
+            }
+            None => chunk.freeze(count),
+        };
+        self.charge_collected(outcomes);
+        self.apply(Some(&chunk), shared, outcomes);
+        Some(chunk.held_bytes())
+    }
+
+    /// Accounts for the playlist that is being gathered.
+    fn charge_collected(&mut self, outcomes: &mut Vec<Outcome>) {
+        let collected = self.session.collected_bytes();
+        let before = self.collected.bytes();
+        if collected < before {
+            self.collected.shrink(before - collected);
+        } else if !self.collected.grow(collected - before) {
+            self.actions.clear();
+            self.fail(UpstreamError::Memory, outcomes);
         }
-        self.closed |= outcomes
-            .iter()
-            .any(|outcome| matches!(outcome, Outcome::End | Outcome::Failed(_)));
-        chunk.held_bytes()
+    }
+
+    /// Turns what the session wants into outcomes; ranges are those of `chunk`.
+    fn apply(&mut self, chunk: Option<&Packet>, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
+        let mut actions = std::mem::take(&mut self.actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::Interim(head) => outcomes.push(Outcome::Interim(head)),
+                Action::Head(head) => outcomes.push(Outcome::Head(head)),
+                Action::Body(range) => {
+                    outcomes.extend(chunk.map(|chunk| Outcome::Body(chunk.slice(range))));
+                }
+                Action::Made(bytes) => match shared.pool.adopt(bytes) {
+                    Some(view) => outcomes.push(Outcome::Body(view)),
+                    None => self.fail(UpstreamError::Memory, outcomes),
+                },
+                Action::End { reusable } => self.end(reusable, outcomes),
+                Action::Failed(error) => {
+                    if self.is_stale(&error) {
+                        outcomes.push(Outcome::Stale);
+                    } else {
+                        self.fail(UpstreamError::Session(error), outcomes);
+                    }
+                }
+            }
+        }
+        self.actions = actions;
+    }
+
+    fn open_pipe(&mut self, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
+        // Without one the body is copied.
+        if let Ok(pipe) = shared.net.open_pipe() {
+            self.pipe = Some(pipe);
+            outcomes.push(Outcome::PipeOpened(pipe));
+        }
+    }
+
+    fn fill_pipe(
+        &mut self,
+        room: usize,
+        piped: usize,
+        shared: &mut Shared,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Option<usize> {
+        let (Phase::Open(connection), Some(pipe)) = (&mut self.phase, self.pipe) else {
+            return None;
+        };
+        let opaque = usize::try_from(self.session.opaque_bytes()).unwrap_or(usize::MAX);
+        let wanted = room.min(opaque).min(PIPE_BYTES);
+        let len = wanted.min(shared.pool.patient_room());
+        if len == 0 {
+            outcomes.push(Outcome::Starved);
+            return None;
+        }
+        match connection.fill_pipe(&mut *shared.net, pipe, len) {
+            Ok(Io::Done(0)) => {
+                self.session.finish(&mut self.actions);
+            }
+            Ok(Io::Done(count)) => {
+                self.progress_at = shared.now;
+                outcomes.push(Outcome::Piped(count));
+                self.session.skip(count as u64, &mut self.actions);
+                if self.actions.is_empty() {
+                    return Some(count);
+                }
+            }
+            Ok(Io::Blocked) => {
+                if piped == 0 {
+                    connection.note_empty();
+                } else if connection.has_unread(&*shared.net) {
+                    outcomes.push(Outcome::PipeFull);
+                } else {
+                    self.pipe_unclear = true;
+                }
+                return None;
+            }
+            Err(error) => {
+                self.break_off(error, outcomes);
+                return None;
+            }
+        }
+        self.apply(None, shared, outcomes);
+        None
+    }
+
+    fn end(&mut self, reusable: bool, outcomes: &mut Vec<Outcome>) {
+        let clean = reusable && self.request_complete && self.queue.is_empty();
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Open(connection) if clean => outcomes.push(Outcome::End(Some(connection))),
+            phase => {
+                self.phase = phase;
+                outcomes.extend(
+                    self.close()
+                        .into_iter()
+                        .map(|socket| Outcome::Socket(SocketChange::Closed(socket))),
+                );
+                outcomes.push(Outcome::End(None));
+            }
+        }
+    }
+
+    /// The server may have closed a kept connection just before the request came.
+    fn is_stale(&self, error: &SessionError) -> bool {
+        *error == SessionError::Empty && self.may_repeat()
+    }
+
+    fn may_repeat(&self) -> bool {
+        self.reused && self.fetch.repeatable && self.session.is_untouched()
+    }
+
+    /// The connection has broken.
+    fn break_off(&mut self, error: io::Error, outcomes: &mut Vec<Outcome>) {
+        if self.may_repeat() {
+            outcomes.push(Outcome::Stale);
+        } else {
+            self.fail(UpstreamError::Io(error), outcomes);
+        }
+    }
+
+    fn expire(&mut self, paused: bool, shared: &Shared, outcomes: &mut Vec<Outcome>) {
+        if !matches!(self.phase, Phase::Open(_)) {
+            return;
+        }
+        if let Some((wait, waited)) = self.wait(paused, shared)
+            && self.progress_at + waited <= shared.now
+        {
+            self.fail(UpstreamError::TimedOut { wait, waited }, outcomes);
+        }
     }
 
     fn fail(&mut self, error: UpstreamError, outcomes: &mut Vec<Outcome>) {
-        self.closed = true;
+        outcomes.extend(
+            self.close()
+                .into_iter()
+                .map(|socket| Outcome::Socket(SocketChange::Closed(socket))),
+        );
         outcomes.push(Outcome::Failed(error));
     }
 }

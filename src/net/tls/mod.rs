@@ -7,6 +7,9 @@
 //!
 //! Everything is compiled with the cargo feature `tls` only; without it, asking for TLS is answered with an error.
 
+/// Whether this build has TLS.
+pub const IS_SUPPORTED: bool = cfg!(feature = "tls");
+
 #[cfg(feature = "tls")]
 mod config;
 #[cfg(feature = "tls")]

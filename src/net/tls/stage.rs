@@ -20,7 +20,7 @@ use super::TlsError;
 use crate::limits::{
     TLS_READ_BYTES, TLS_READS_PER_CALL, TLS_RECORD_BYTES_MAX, TLS_WRITE_BYTES_MAX,
 };
-use crate::net::{Io, Net, Stage, Watched};
+use crate::net::{Io, Net, Stage, Watched, Writer};
 
 /// Bytes before a record's fragment: type, version, 16-bit big-endian length (RFC 8446 §5.1).
 const RECORD_HEADER_BYTES: usize = 5;

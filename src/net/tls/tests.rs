@@ -19,8 +19,8 @@ use super::{CertificateProblem, TlsConfig, TlsError, TlsStage};
 use crate::arena::Id;
 use crate::limits::{TLS_HELD_BYTES_MAX, TLS_READ_BYTES, TLS_READS_PER_CALL, TLS_WRITE_BYTES_MAX};
 use crate::net::{
-    Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Net, SocketId, Stage,
-    Watched,
+    Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Net, PipeId, SocketId,
+    Stage, Watched,
 };
 use crate::pool::Packet;
 
@@ -201,7 +201,43 @@ impl Net for Wire {
     fn accept(&mut self, _: SocketId) -> io::Result<Io<Accepted>> {
         unsupported()
     }
-    fn connect(&mut self, _: SocketAddr) -> io::Result<SocketId> {
+    fn unix_time(&self) -> i64 {
+        unreachable!("not for a stage")
+    }
+
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        unreachable!("not for a stage")
+    }
+
+    fn is_connected(&self, _: SocketId) -> io::Result<bool> {
+        unreachable!("not for a stage")
+    }
+
+    fn secure(&mut self, _: &str) -> io::Result<Box<dyn Stage>> {
+        unreachable!("not for a stage")
+    }
+
+    fn open_pipe(&mut self) -> io::Result<PipeId> {
+        unreachable!("not for a stage")
+    }
+
+    fn fill_pipe(&mut self, _: PipeId, _: SocketId, _: usize) -> io::Result<Io<usize>> {
+        unreachable!("not for a stage")
+    }
+
+    fn drain_pipe(&mut self, _: PipeId, _: SocketId, _: usize) -> io::Result<Io<usize>> {
+        unreachable!("not for a stage")
+    }
+
+    fn close_pipe(&mut self, _: PipeId) {
+        unreachable!("not for a stage")
+    }
+
+    fn unread_bytes(&self, _: SocketId) -> io::Result<usize> {
+        unreachable!("not for a stage")
+    }
+
+    fn connect(&mut self, _: SocketAddr, _: Option<&str>) -> io::Result<SocketId> {
         unsupported()
     }
     fn write_pages(&mut self, _: SocketId, _: &Packet) -> io::Result<Io<usize>> {

@@ -1,20 +1,10 @@
-//! Cookies on their way to the client (http-proxy spec §11.3 and weakness 16; RFC 6265).
+//! Cookies of upstreams on their way to the client (http-proxy spec, weakness 16; RFC 6265).
 //!
 //! Every upstream appears below one origin, this server's, so its cookies are confined to its own folder there.
 
 use super::token::TOKEN_COOKIE;
 use super::{Links, place};
 use crate::proto::origin::{HttpUrl, Origin};
-use crate::proto::url;
-
-/// The value of the `Set-Cookie` header that gives a client the token it has sent in the query.
-///
-/// `prefix` is `app-path-prefix`, empty if there is none.
-pub fn access_cookie(token: &str, prefix: &str) -> String {
-    let token = url::percent_encode(token);
-    let path = if prefix.is_empty() { "/" } else { prefix };
-    format!("r2h-token={token}; Path={path}; HttpOnly; SameSite=Strict")
-}
 
 impl Links {
     /// Rewrites the value of one `Set-Cookie` header of an answer to `request_url`.
@@ -103,18 +93,6 @@ mod tests {
         let request_url = HttpUrl::parse(request_url).unwrap();
         let cookie = links.rewrite_set_cookie(value.as_bytes(), &request_url)?;
         Some(String::from_utf8(cookie).unwrap())
-    }
-
-    #[test]
-    fn access_cookie_is_confined_to_the_prefix() {
-        assert_eq!(
-            access_cookie("p;q", ""),
-            "r2h-token=p%3Bq; Path=/; HttpOnly; SameSite=Strict"
-        );
-        assert_eq!(
-            access_cookie("s", "/tv"),
-            "r2h-token=s; Path=/tv; HttpOnly; SameSite=Strict"
-        );
     }
 
     #[test]

@@ -1,15 +1,16 @@
-//! What waits to be written to one client: views of shared buffers, in order.
+//! What waits to be written to one socket: views of shared buffers, in order, and behind them what lies in a
+//! pipe of the kernel.
 //!
-//! A head or an answer must be written whole. A run of live media may be taken back while no byte of it has
-//! been written ([`SendQueue::shed`]); that is a gap, and it is returned as a count of packets.
+//! A head, an answer or a body must be written whole. A run of live media may be taken back while no byte of it
+//! has been written ([`SendQueue::shed`]); that is a gap, and it is returned as a count of packets.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use crate::limits::{WRITE_BYTES_PER_TURN, WRITE_PARTS_MAX};
-use crate::net::{Io, Net, Watched};
-use crate::pool::Packet;
-use crate::stats::Stats;
+use crate::net::{Io, Net, PipeId, Writer};
+use crate::pool::{Charge, Packet};
+use crate::stats::Sends;
 
 /// Views in order, the unwritten part of the first one first.
 #[derive(Debug, Default)]
@@ -19,6 +20,15 @@ pub struct SendQueue {
     head_written: usize,
     queued_bytes: usize,
     held_bytes: usize,
+    /// Comes after all entries.
+    piped: Option<Piped>,
+}
+
+/// Bytes in a pipe; they count as queued and as held.
+#[derive(Debug)]
+struct Piped {
+    pipe: PipeId,
+    charge: Charge,
 }
 
 #[derive(Debug)]
@@ -41,7 +51,10 @@ pub struct Gap {
 
 impl SendQueue {
     /// Appends a view; `packets` is how many live datagrams it carries, 0 for anything else.
+    ///
+    /// Nothing may be pushed while bytes wait in a pipe: they would be overtaken.
     pub fn push(&mut self, view: Packet, packets: u32) {
+        debug_assert!(self.piped_bytes() == 0, "pushed behind a pipe");
         if view.is_empty() {
             return;
         }
@@ -59,19 +72,41 @@ impl SendQueue {
         });
     }
 
+    /// From now on what lies in `pipe`, whose bytes `charge` counts, comes after everything else. The pipe stays
+    /// the caller's.
+    pub fn attach_pipe(&mut self, pipe: PipeId, charge: Charge) {
+        self.piped = Some(Piped { pipe, charge });
+    }
+
+    /// The pipe is of no more use; what is still in it will not be written.
+    pub fn detach_pipe(&mut self) {
+        self.piped = None;
+    }
+
+    /// Notes that `bytes` more have been put into the pipe.
+    pub fn note_piped(&mut self, bytes: usize) {
+        let counted = self.piped.as_mut().map(|piped| piped.charge.grow(bytes));
+        debug_assert_eq!(counted, Some(true), "room was made sure of before");
+    }
+
+    /// Bytes in the pipe.
+    pub fn piped_bytes(&self) -> usize {
+        self.piped.as_ref().map_or(0, |piped| piped.charge.bytes())
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.piped_bytes() == 0
     }
 
     /// Payload bytes that wait.
     pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes
+        self.queued_bytes + self.piped_bytes()
     }
 
-    /// Bytes of the buffers that the queue pins; what limits and watermarks count.
+    /// Bytes of the buffers that the queue pins and of its pipe; what limits and watermarks count.
     pub fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.held_bytes + self.piped_bytes()
     }
 
     /// Writes what the socket takes, at most [`WRITE_BYTES_PER_TURN`], and returns how much that was.
@@ -81,31 +116,41 @@ impl SendQueue {
     /// What the socket reports; the connection is then of no more use.
     pub fn flush(
         &mut self,
-        socket: &mut Watched,
+        to: &mut impl Writer,
         net: &mut dyn Net,
-        stats: &mut Stats,
+        sends: &mut Sends,
     ) -> io::Result<usize> {
         let mut written = 0;
-        while socket.writable && !self.entries.is_empty() && written < WRITE_BYTES_PER_TURN {
-            match self.write_front(socket, net)? {
-                Io::Done(bytes) => {
-                    stats.sends += 1;
-                    stats.bytes_sent += bytes as u64;
-                    written += bytes;
-                    self.advance(bytes);
+        while to.is_writable() && !self.is_empty() && written < WRITE_BYTES_PER_TURN {
+            let from_pipe = self.entries.is_empty();
+            let result = match &self.piped {
+                Some(piped) if from_pipe => {
+                    to.write_piped(net, piped.pipe, piped.charge.bytes())?
                 }
-                Io::Blocked => stats.sends_blocked += 1,
+                _ => self.write_front(to, net)?,
+            };
+            match result {
+                Io::Done(bytes) => {
+                    sends.calls += 1;
+                    sends.bytes += bytes as u64;
+                    written += bytes;
+                    match &mut self.piped {
+                        Some(piped) if from_pipe => piped.charge.shrink(bytes),
+                        _ => self.advance(bytes),
+                    }
+                }
+                Io::Blocked => sends.blocked += 1,
             }
         }
         Ok(written)
     }
 
     /// One call: all leading views that lie in memory, or one that lies in shared pages.
-    fn write_front(&self, socket: &mut Watched, net: &mut dyn Net) -> io::Result<Io<usize>> {
+    fn write_front(&self, to: &mut impl Writer, net: &mut dyn Net) -> io::Result<Io<usize>> {
         if let Some(first) = self.entries.front()
             && first.view.segment().is_some()
         {
-            return socket.write_pages(net, &first.view.slice(self.head_written..first.view.len()));
+            return to.write_pages(net, &first.view.slice(self.head_written..first.view.len()));
         }
         let mut parts = [IoSlice::new(&[]); WRITE_PARTS_MAX];
         let mut count = 0;
@@ -117,7 +162,7 @@ impl SendQueue {
             *part = IoSlice::new(&bytes[written..]);
             count += 1;
         }
-        socket.write(net, &parts[..count])
+        to.write(net, &parts[..count])
     }
 
     /// Forgets the first `bytes` bytes, which have been written.
@@ -205,10 +250,9 @@ impl SendQueue {
     /// Recounts what is held, for the invariants of debug builds.
     pub fn recount(&self) -> (usize, usize) {
         let queued: usize = self.entries.iter().map(|entry| entry.view.len()).sum();
-        (
-            queued - self.head_written,
-            self.entries.iter().map(|entry| entry.charge as usize).sum(),
-        )
+        let held: usize = self.entries.iter().map(|entry| entry.charge as usize).sum();
+        let piped = self.piped_bytes();
+        (queued - self.head_written + piped, held + piped)
     }
 }
 

@@ -1,0 +1,139 @@
+//! What was asked of an upstream, and so what becomes of its answer: which headers are rewritten, and whether the
+//! body is a playlist whose links must lead back here (http-proxy spec §10, §11, §14).
+
+use super::relay::{self, ReplyHead, ReplyHeadBuilder};
+use super::{Framing, ResponseHead};
+use crate::proto::origin::HttpUrl;
+use crate::proto::rewrite::{self, Links, content, playlist};
+
+/// One request, as far as its response is concerned.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// The request was `HEAD`: there is no body.
+    pub is_head: bool,
+    /// The `x` of the client's `HTTP/1.x`.
+    pub client_minor_version: u8,
+    /// What the upstream was asked for.
+    pub url: HttpUrl,
+    /// How links lead back here.
+    pub links: Links,
+    /// Value of `Access-Control-Allow-Origin` for every response.
+    pub cors_allow_origin: Option<String>,
+    /// `Set-Cookie` of this server's own.
+    pub access_cookie: Option<String>,
+}
+
+/// The head of a playlist that is being gathered, both ways: it is only known later whether it can be rewritten.
+#[derive(Debug)]
+pub(super) struct PlaylistHead {
+    rewritten: ReplyHeadBuilder,
+    untouched: ReplyHeadBuilder,
+    encoding: String,
+}
+
+impl Exchange {
+    /// The head for a body that is passed on; `as_framed` as in [`ReplyHeadBuilder::framing`].
+    pub(super) fn reply_head(
+        &self,
+        head: &ResponseHead<'_>,
+        framing: Framing,
+        as_framed: bool,
+    ) -> ReplyHead {
+        let mut reply = ReplyHeadBuilder::new(head);
+        for (name, value) in relay::end_to_end(&head.headers) {
+            self.copy_header(head.status, name, value, &mut reply);
+        }
+        if framing == Framing::Empty && head.status != 204 {
+            // To HEAD and in 304 they tell about the body that would have been (RFC 9110 §8.6).
+            for (name, value) in relay::framing_headers(&head.headers) {
+                reply.header(name, value);
+            }
+        }
+        reply.framing(framing, as_framed);
+        self.add_own_headers(&mut reply);
+        reply.build()
+    }
+
+    /// Whether the body is to be gathered because it is a playlist; longer ones than can be rewritten are not.
+    pub(super) fn playlist_head(
+        &self,
+        head: &ResponseHead<'_>,
+        framing: Framing,
+    ) -> Option<PlaylistHead> {
+        let fits = match framing {
+            Framing::Empty | Framing::Length(0) => false,
+            Framing::Length(bytes) => bytes <= playlist::PLAYLIST_BYTES_MAX as u64,
+            Framing::Chunked | Framing::UntilClose => true,
+        };
+        let content_type = head.headers.get("content-type");
+        let encoding = head.headers.get("content-encoding").unwrap_or_default();
+        if !fits
+            || !playlist::has_whole_body(head.status)
+            || !playlist::is_playlist(self.url.target(), content_type)
+            || !content::can_decode(encoding)
+        {
+            return None;
+        }
+        let mut rewritten = ReplyHeadBuilder::new(head);
+        let mut untouched = ReplyHeadBuilder::new(head);
+        for (name, value) in relay::end_to_end(&head.headers) {
+            if playlist::keeps_response_header(name) {
+                self.copy_header(head.status, name, value, &mut rewritten);
+            }
+            self.copy_header(head.status, name, value, &mut untouched);
+        }
+        Some(PlaylistHead {
+            rewritten,
+            untouched,
+            encoding: encoding.to_owned(),
+        })
+    }
+
+    /// Rewrites a gathered playlist. One that cannot be understood goes to the client as it came.
+    pub(super) fn rewrite(&self, head: PlaylistHead, body: Vec<u8>) -> (ReplyHead, Vec<u8>) {
+        let decoded = content::decode_content(&head.encoding, &body, playlist::PLAYLIST_BYTES_MAX);
+        let rewritten = decoded.map_err(|error| error.to_string()).and_then(|text| {
+            playlist::rewrite_playlist(&text, &self.url, &self.links)
+                .map_err(|error| error.to_string())
+        });
+        let (mut reply, body) = match rewritten {
+            Ok(rewritten) => (head.rewritten, rewritten),
+            Err(error) => {
+                log::debug!("playlist {}: {error}; passed on as it is", self.url);
+                (head.untouched, body)
+            }
+        };
+        reply.framing(Framing::Length(body.len() as u64), true);
+        self.add_own_headers(&mut reply);
+        (reply.build(), body)
+    }
+
+    fn copy_header(&self, status: u16, name: &str, value: &[u8], reply: &mut ReplyHeadBuilder) {
+        if name.eq_ignore_ascii_case("location") && rewrite::is_redirect(status) {
+            match self.links.rewrite_location(value, &self.url) {
+                Some(location) => reply.header("Location", location.as_bytes()),
+                None => reply.header(name, value),
+            }
+        } else if name.eq_ignore_ascii_case("set-cookie") {
+            if let Some(cookie) = self.links.rewrite_set_cookie(value, &self.url) {
+                reply.header(name, &cookie);
+            }
+        } else if !self.replaces(name) {
+            reply.header(name, value);
+        }
+    }
+
+    /// Whether a header of this server's own stands in for the upstream's.
+    fn replaces(&self, name: &str) -> bool {
+        self.cors_allow_origin.is_some() && name.eq_ignore_ascii_case("access-control-allow-origin")
+    }
+
+    fn add_own_headers(&self, reply: &mut ReplyHeadBuilder) {
+        if let Some(origin) = &self.cors_allow_origin {
+            reply.header("Access-Control-Allow-Origin", origin.as_bytes());
+        }
+        if let Some(cookie) = &self.access_cookie {
+            reply.header("Set-Cookie", cookie.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! From a proxied request to its upstream: what is asked of whom, over which connection; and the request's body on
+//! its way there.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use super::Router;
+use super::attach::{Lookup, Wanted};
+use super::flow;
+use super::ready::Entity;
+use super::slots::{ClientId, Feed, UpstreamSlot};
+use crate::client::response::{self, Answer, Status};
+use crate::client::{Incoming, Request};
+use crate::limits::LOOKUP_WAIT;
+use crate::net::{LookupId, tls};
+use crate::proto::http::{Exchange, Forward, Framing, Method};
+use crate::proto::origin::HttpUrl;
+use crate::proto::rewrite::Links;
+use crate::proto::rewrite::base::LinkBase;
+use crate::proto::seek::{self, ClientClock, Service};
+use crate::proto::url::Host;
+use crate::upstream::connection::Destination;
+use crate::upstream::{Fetch, Upstream};
+
+impl Router {
+    /// Makes the request of the upstream that `url` names, and gives its response to the client.
+    pub(super) fn proxy(
+        &mut self,
+        id: ClientId,
+        request: &Request,
+        url: &HttpUrl,
+        sets_cookie: bool,
+    ) {
+        let fetch = match self.prepare(id, request, url, sets_cookie) {
+            Ok(fetch) => Rc::new(fetch),
+            Err(answer) => return self.refuse(id, answer.status, &answer.detail),
+        };
+        if !self.admit(id) {
+            return;
+        }
+        let Some(sink) = self.clients.get_mut(id) else {
+            return;
+        };
+        if request.wants_keep_alive() && self.stop_at.is_none() {
+            sink.client.offer_keep_alive();
+        }
+        sink.client.begin_body(request.framing, self.shared.now);
+        self.connect(id, fetch, true);
+    }
+
+    /// What is to be asked, and what the response will be measured by.
+    fn prepare(
+        &self,
+        id: ClientId,
+        request: &Request,
+        url: &HttpUrl,
+        sets_cookie: bool,
+    ) -> Result<Fetch, Answer> {
+        let config = &self.shared.config;
+        let clock = ClientClock {
+            user_agent: request.header("user-agent"),
+            now: self.shared.net.unix_time(),
+        };
+        let resolved = seek::resolve(url.target(), &clock, Service::Http)
+            .map_err(|error| Answer::new(Status::BadRequest, error.to_string()))?;
+        let url = HttpUrl::parse(&format!("{}{}", url.origin(), resolved.url))
+            .map_err(|error| Answer::new(Status::BadRequest, error.to_string()))?;
+        let interface = resolved
+            .interface
+            .clone()
+            .or_else(|| config.http_interface().map(str::to_owned));
+        let forward = Forward {
+            method: &request.method_name,
+            target: url.target(),
+            host: &url.origin().host_header(),
+            framing: request.framing,
+            headers: &request.headers,
+            user_agent: config.http_proxy_user_agent.as_deref(),
+            hides_token: config.r2h_token.is_some(),
+        };
+        let is_empty = matches!(request.framing, Framing::Empty | Framing::Length(0));
+        let token = config.r2h_token.as_ref().map(|token| token.secret());
+        Ok(Fetch {
+            destination: Destination {
+                origin: url.origin().clone(),
+                interface,
+            },
+            head: forward.encode(),
+            has_body: !is_empty,
+            repeatable: is_empty
+                && matches!(request.method, Method::Get | Method::Head | Method::Options),
+            is_local: self.is_local(id, request),
+            exchange: Exchange {
+                is_head: request.method == Method::Head,
+                client_minor_version: request.minor_version,
+                links: self.links(id, request, resolved.interface.as_deref(), token),
+                cors_allow_origin: config.cors_allow_origin.clone(),
+                access_cookie: sets_cookie
+                    .then(|| response::access_cookie(config))
+                    .flatten(),
+                url,
+            },
+        })
+    }
+
+    /// How links of a rewritten playlist lead back here.
+    fn links(
+        &self,
+        id: ClientId,
+        request: &Request,
+        interface: Option<&str>,
+        token: Option<&str>,
+    ) -> Links {
+        let config = &self.shared.config;
+        let text = |name| {
+            request
+                .header(name)
+                .and_then(|value| str::from_utf8(value).ok())
+        };
+        let prefix = config.app_path_prefix.as_str();
+        let base = LinkBase {
+            relative: config.use_relative_path_in_m3u,
+            prefix,
+            scheme: config
+                .hostname
+                .as_ref()
+                .and_then(|hostname| hostname.scheme),
+            trust_forwarded: config.xff,
+            host: text("host"),
+            forwarded_host: text("x-forwarded-host"),
+            forwarded_proto: text("x-forwarded-proto"),
+        };
+        let base = base.write().unwrap_or_else(|| match self.own_address(id) {
+            Some(address) => format!("http://{address}{prefix}/"),
+            None => format!("{prefix}/"),
+        });
+        let mut links = Links::new(base, prefix, tls::IS_SUPPORTED);
+        if let Some(token) = token {
+            links = links.with_token(token);
+        }
+        if let Some(interface) = interface {
+            links = links.with_interface(interface);
+        }
+        links
+    }
+
+    /// The address at which the client has reached this server.
+    fn own_address(&self, id: ClientId) -> Option<SocketAddr> {
+        let sink = self.clients.get(id)?;
+        self.shared.net.local_address(sink.client.socket()).ok()
+    }
+
+    /// Whether the client sits on this host, and no proxy speaks for somebody elsewhere: what only this host can
+    /// reach, it can reach anyway.
+    fn is_local(&self, id: ClientId, request: &Request) -> bool {
+        let is_loopback = self
+            .clients
+            .get(id)
+            .is_some_and(|sink| sink.client.peer.ip().to_canonical().is_loopback());
+        let is_forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"]
+            .iter()
+            .any(|name| request.header(name).is_some());
+        is_loopback && !is_forwarded
+    }
+
+    /// Finds or makes a connection for `fetch`; one that has been kept only if `kept_too`.
+    fn connect(&mut self, id: ClientId, fetch: Rc<Fetch>, kept_too: bool) {
+        if kept_too && let Some(connection) = self.take_kept(&fetch.destination) {
+            self.shared.stats.upstream_reuses += 1;
+            let upstream = Upstream::over(fetch, connection, &self.shared);
+            return self.attach_upstream(id, upstream);
+        }
+        let host = fetch.destination.origin.host().clone();
+        match host {
+            Host::Ip { address, .. } => self.connect_to(id, fetch, &[address]),
+            Host::Name(name) => self.look_up(id, vec![name], Wanted::Origin(fetch)),
+        }
+    }
+
+    /// A connection that had been kept was dead: the same request over a new one.
+    pub(super) fn fetch_anew(&mut self, id: ClientId, fetch: Rc<Fetch>) {
+        self.connect(id, fetch, false);
+    }
+
+    /// Connects to one of `addresses`, as far as the policy permits.
+    pub(super) fn connect_to(&mut self, id: ClientId, fetch: Rc<Fetch>, addresses: &[IpAddr]) {
+        let (host, port) = (
+            fetch.destination.origin.host().to_string(),
+            fetch.destination.origin.port(),
+        );
+        let policy = &self.shared.config.upstream_policy;
+        let mut own = self.listening.clone();
+        if !fetch.is_local {
+            let addresses = self.shared.net.own_addresses();
+            own.extend(
+                addresses
+                    .into_iter()
+                    .map(|address| SocketAddr::new(address, 0)),
+            );
+        }
+        let mut permitted = Vec::new();
+        let mut denied = None;
+        for address in addresses {
+            let checked = policy.check(&host, *address, port, &own, fetch.is_local);
+            match checked {
+                Ok(()) => permitted.push(SocketAddr::new(*address, port)),
+                Err(error) => denied = Some(error),
+            }
+        }
+        if let (true, Some(denied)) = (permitted.is_empty(), denied) {
+            return self.refuse(id, Status::Forbidden, &denied.to_string());
+        }
+        let upstream = Upstream::connect(fetch, &permitted, &self.shared);
+        self.attach_upstream(id, upstream);
+    }
+
+    fn attach_upstream(&mut self, id: ClientId, upstream: Upstream) {
+        let sockets = upstream.sockets();
+        let upstream = self.upstreams.insert(UpstreamSlot::new(upstream, id));
+        for socket in sockets {
+            self.owners.insert(socket, Entity::Upstream(upstream));
+        }
+        if let Some(slot) = self.upstreams.get_mut(upstream) {
+            self.run.push(Entity::Upstream(upstream), &mut slot.queued);
+        }
+        if let Some(sink) = self.clients.get_mut(id) {
+            sink.feed = Feed::Upstream(upstream);
+            flow::begin_upload(sink, self.shared.now);
+        }
+    }
+
+    /// Starts a look-up for a client, which waits for it.
+    pub(super) fn look_up(&mut self, id: ClientId, names: Vec<String>, wanted: Wanted) {
+        self.next_lookup += 1;
+        let lookup = LookupId(self.next_lookup);
+        match self.shared.net.resolve(lookup, names) {
+            Ok(()) => {
+                let until = self.shared.now + LOOKUP_WAIT;
+                if let Some(sink) = self.clients.get_mut(id) {
+                    sink.feed = Feed::Lookup { lookup, until };
+                    flow::hold_upload(sink);
+                }
+                self.lookups.insert(lookup, Lookup { client: id, wanted });
+            }
+            Err(error) => self.refuse(
+                id,
+                Status::ServiceUnavailable,
+                &format!("name look-up: {error}"),
+            ),
+        }
+    }
+
+    /// What a client is told whose name was not found in time.
+    pub(super) fn lookup_status(&self, lookup: LookupId) -> Status {
+        match self.lookups.get(&lookup).map(|lookup| &lookup.wanted) {
+            Some(Wanted::Origin(_)) => Status::GatewayTimeout,
+            _ => Status::ServiceUnavailable,
+        }
+    }
+
+    /// Passes on a part of the body that a client uploads.
+    pub(super) fn take_upload(&mut self, id: ClientId, part: Incoming) {
+        let limits = self.limits();
+        let Self {
+            clients,
+            upstreams,
+            waiters,
+            run,
+            shared,
+            ..
+        } = self;
+        let Some(sink) = clients.get_mut(id) else {
+            return;
+        };
+        let source = match sink.feed {
+            Feed::Upstream(upstream) => upstreams
+                .get_mut(upstream)
+                .map(|source| (Entity::Upstream(upstream), source)),
+            _ => None,
+        };
+        match part {
+            Incoming::Body(view) => {
+                if let Some((entity, source)) = source {
+                    source.upstream.push_body(view, shared.now);
+                    if limits.upload_room(source) == 0 {
+                        flow::pause_upload(sink, shared);
+                    }
+                    run.push(entity, &mut source.queued);
+                }
+            }
+            Incoming::BodyEnd => {
+                if let Some((entity, source)) = source {
+                    source.upstream.end_body(shared.now);
+                    run.push(entity, &mut source.queued);
+                }
+            }
+            Incoming::Starved => waiters.park(Entity::Client(id), &mut sink.starved),
+            Incoming::BodyFailed(answer) => {
+                log::debug!("client {id}: {}", answer.detail);
+                self.detach(id);
+                if let Some(sink) = self.clients.get_mut(id) {
+                    if sink.client.is_waiting() {
+                        sink.client.answer(&answer, &mut self.shared);
+                    } else {
+                        sink.client.break_off();
+                    }
+                }
+            }
+            Incoming::Request(_) => debug_assert!(false, "requests are served elsewhere"),
+        }
+    }
+}
