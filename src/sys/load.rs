@@ -1,10 +1,11 @@
-//! What only the benchmarks need: threads kept to a core and put first on it, and many datagrams sent by one call.
+//! What only the benchmarks need: threads kept to a core and put first on it, many datagrams sent by one call,
+//! bytes received without being looked at.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::{check, set_option};
+use super::{check, check_bytes, set_option};
 
 /// Datagrams sent by one system call at most.
 pub const SEND_MAX: usize = 64;
@@ -84,10 +85,23 @@ pub fn cut_datagrams(fd: BorrowedFd<'_>, len: u16) -> io::Result<()> {
     set_option(fd, libc::SOL_UDP, libc::UDP_SEGMENT, &len)
 }
 
+/// Takes up to `max` bytes from a TCP connection without copying them anywhere (`MSG_TRUNC`, tcp(7)) and
+/// returns how many; 0 is the end of the stream, unless `max` is 0.
+///
+/// # Errors
+///
+/// What `recv` reports, `WouldBlock` included.
+pub fn discard(fd: BorrowedFd<'_>, max: usize) -> io::Result<usize> {
+    // SAFETY: on a TCP socket nothing is written with this flag; on any other the null pointer makes the call
+    // fail with `EFAULT`.
+    check_bytes(unsafe { libc::recv(fd.as_raw_fd(), std::ptr::null_mut(), max, libc::MSG_TRUNC) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::UdpSocket;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::os::fd::AsFd;
 
     #[test]
@@ -113,6 +127,22 @@ mod tests {
             .send_to(b"onetwosix", receiver.local_addr().expect("address"))
             .expect("sent");
         expect_three(&receiver);
+    }
+
+    #[test]
+    fn discarded_bytes_are_counted_and_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("address");
+        let mut sender = TcpStream::connect(address).expect("connected");
+        let (mut receiver, _) = listener.accept().expect("accepted");
+        sender.write_all(b"0123456789").expect("sent");
+        drop(sender);
+        receiver.peek(&mut [0]).expect("readable");
+        assert_eq!(discard(receiver.as_fd(), 7).expect("discarded"), 7);
+        let mut rest = String::new();
+        receiver.read_to_string(&mut rest).expect("received");
+        assert_eq!(rest, "789");
+        assert_eq!(discard(receiver.as_fd(), 7).expect("the end"), 0);
     }
 
     fn expect_three(receiver: &UdpSocket) {
