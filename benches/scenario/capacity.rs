@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::Setup;
+use crate::floor;
 use crate::live::{Shape, Stage, Window, percent};
 use crate::report::Measures;
 use crate::sender::Bursts;
@@ -34,7 +35,7 @@ enum Step {
 
 /// Finds the highest rate for `shape`, whose own rate is the lowest that is tried.
 pub(crate) fn measure(program: &Program, shape: Shape, setup: &Setup) -> io::Result<Measures> {
-    let mut stage = Stage::set(program, shape, Bursts::Trains, setup)?;
+    let mut stage = Stage::set(&with_floor_buffers(program), shape, Bursts::Trains, setup)?;
     let lowest = shape.rate as f64;
     let mut best: Option<Window> = None;
     let mut below = 0.0;
@@ -75,6 +76,16 @@ pub(crate) fn measure(program: &Program, shape: Shape, setup: &Setup) -> io::Res
         ("load-bound", f64::from(u8::from(load_full))),
         ("unique KiB", window.unique_kib as f64),
     ])
+}
+
+/// The program, if it is a router with the receive buffers that the floors ask for.
+fn with_floor_buffers(program: &Program) -> Program {
+    let mut program = program.clone();
+    if let Program::Router { flags, .. } = &mut program {
+        let bytes = floor::RECEIVE_BUFFER_BYTES.to_string();
+        flags.splice(0..0, ["-B".to_owned(), bytes]);
+    }
+    program
 }
 
 /// Tries a rate, and again when it fails: other work on the machine loses packets too.

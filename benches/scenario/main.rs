@@ -1,4 +1,4 @@
-//! The whole router against the least a thread could do: `scripts/bench`.
+//! The whole router against the least a thread could do, and the proxy against its neighbours: `scripts/bench`.
 //!
 //! A paced sender and checking receivers of our own share one core; the program under test has another to
 //! itself. Every program runs as often as the others, in alternating order; tables give medians, and ratios
@@ -10,6 +10,7 @@ mod floor;
 mod idle;
 mod live;
 mod payload;
+mod proxy;
 mod receiver;
 mod report;
 mod sender;
@@ -27,6 +28,7 @@ use flowgate::sys::process::raise_descriptor_limit;
 
 use floor::{Flush, Path};
 use live::Shape;
+use proxy::{Contender, Load, Way};
 use report::{Measures, Row, Table};
 use server::{Cores, Program};
 
@@ -53,6 +55,7 @@ enum Kind {
     Zap { rate: u64 },
     Idle,
     Capacity(Shape),
+    Proxy(Load),
 }
 
 struct Scenario {
@@ -90,12 +93,34 @@ const SCENARIOS: &[Scenario] = &[
     scenario("carry-fan", Kind::Capacity(shape(1, 64, 100)), false),
     scenario("carry-groups", Kind::Capacity(shape(32, 1, 40)), false),
     scenario("carry-one", Kind::Capacity(shape(1, 1, 600)), false),
+    scenario("proxy-1", Kind::Proxy(Load::Long { clients: 1 }), true),
+    scenario("proxy-16", Kind::Proxy(Load::Long { clients: 16 }), false),
+    scenario("proxy-small", Kind::Proxy(Load::Small), true),
+    scenario("proxy-slow", Kind::Proxy(Load::Slow), false),
+    scenario("proxy-first", Kind::Proxy(Load::First), true),
 ];
+
+/// What is printed below the options.
+const SCENARIO_HELP: &str = "\
+    fan-N, groups, fast  live channels: so many clients of one, eight channels, one at a high rate
+    zap-N                from request to first byte of a channel at N Mbit/s
+    idle                 memory without clients and with silent ones
+    carry-...            the highest rate without loss
+    proxy-1, proxy-16    so many clients download a body of 1 GiB each (512 MiB per second of --seconds)
+    proxy-small          64 connections ask for bodies of 10 kB
+    proxy-slow           100 clients take 4 MiB each at 50 kB/s (2 MiB per second of --seconds): 84 s a program
+    proxy-first          to the first byte, over new connections and over one that is kept
+
+proxy-... compares with nginx and haproxy, where they are installed, and with floors that copy and that splice. Routers
+and neighbours are asked for /http/ADDRESS:PORT/PATH. --quick leaves out fan-256, zap-8, carry-..., proxy-16 and
+proxy-slow; named, they run.
+";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.split_first() {
         Some((first, rest)) if first == "floor" => floor::run(rest).map(|()| true),
+        Some((first, rest)) if first == "proxy-floor" => proxy::run_floor(rest).map(|()| true),
         _ if std::env::var_os(NAMESPACE).is_none() => {
             println!("scenario: nothing to do without scripts/bench, which makes the namespace");
             Ok(true)
@@ -118,6 +143,7 @@ fn bench(arguments: &[String]) -> io::Result<bool> {
     options
         .optopt("", "flowgate", "the router to measure", "BINARY")
         .optopt("", "flags", "more flags for every router", "FLAGS")
+        .optopt("", "proxy-flags", &format!("first flags of every router in proxy-... ({})", proxy::ROUTER_FLAGS), "FLAGS")
         .optmulti("", "against", "a router built earlier, or a neighbour as NAME:COMMAND with {port} and {clients} in it", "WHAT")
         .optflag("", "floor-only", "measure the floors alone")
         .optopt("", "runs", "runs of every program (3)", "N")
@@ -130,7 +156,7 @@ fn bench(arguments: &[String]) -> io::Result<bool> {
         let names: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
         println!("{}", options.usage(USAGE));
         println!(
-            "Scenarios, or what their names begin with: {}",
+            "Scenarios, or what their names begin with: {}\n{SCENARIO_HELP}",
             names.join(" ")
         );
         return Ok(true);
@@ -169,8 +195,16 @@ fn bench(arguments: &[String]) -> io::Result<bool> {
         });
     }
     let wanted = chosen(&matches.free, quick)?;
+    let proxy_flags = matches.opt_str("proxy-flags");
+    let proxy_flags = proxy_flags.unwrap_or(proxy::ROUTER_FLAGS.to_owned());
+    let (installed, missing) = match matches.opt_present("floor-only") {
+        true => (Vec::new(), Vec::new()),
+        false => proxy::installed(),
+    };
+    let proxies = proxies(&programs, &proxy_flags, installed);
 
     payload::prove_check();
+    proxy::prove_check();
     raise_descriptor_limit()?;
     let setup = Setup {
         cores: Cores::choose()?,
@@ -184,18 +218,27 @@ fn bench(arguments: &[String]) -> io::Result<bool> {
     println!(
         "{machine}; server on core {}, load on core {}; {runs} runs of {seconds} s, medians\n\
          latency from sending to receiving; every TS packet's sync, group and sequence is checked for every\n\
-         client, and every byte for the first eight clients and each eighth after\n",
+         client, and every byte for the first eight clients and each eighth after; a proxied body is compared\n\
+         whole up to 16 MiB, and beyond that 8 MiB at either end and an eighth between; every byte is counted\n",
         setup.cores.server, setup.cores.load
     );
+    if wanted
+        .iter()
+        .any(|scenario| matches!(scenario.kind, Kind::Proxy(_)))
+    {
+        for line in missing {
+            println!("{line}\n");
+        }
+    }
     let mut whole = true;
     let mut tables = Vec::new();
     for scenario in wanted {
-        let table = run(scenario, &programs, runs, &setup);
+        let table = run(scenario, &programs, &proxies, runs, &setup);
         println!("{}", table.text());
         whole &= table
             .rows
             .iter()
-            .all(|row| row.program.name() != "flowgate" || is_whole(row, scenario, quick));
+            .all(|row| row.name != "flowgate" || is_whole(row, scenario, quick));
         tables.push(table.json());
     }
     if let Some(path) = matches.opt_str("json") {
@@ -226,10 +269,14 @@ fn chosen(names: &[String], quick: bool) -> io::Result<Vec<&'static Scenario>> {
     if names.is_empty() {
         return Ok(SCENARIOS.iter().filter(|s| s.in_quick || !quick).collect());
     }
-    let is_wanted = |s: &&Scenario| names.iter().any(|name| s.name.starts_with(name.as_str()));
+    // A whole name, or what others begin with: proxy-1 is not proxy-16 too.
+    let is_whole = |name: &str| SCENARIOS.iter().any(|s| s.name == name);
+    let means =
+        |name: &str, s: &Scenario| s.name == name || !is_whole(name) && s.name.starts_with(name);
+    let is_wanted = |s: &&Scenario| names.iter().any(|name| means(name, s));
     let wanted: Vec<_> = SCENARIOS.iter().filter(is_wanted).collect();
     for name in names {
-        if !wanted.iter().any(|s| s.name.starts_with(name.as_str())) {
+        if !wanted.iter().any(|s| means(name, s)) {
             return Err(io::Error::other(format!(
                 "there is no scenario {name:?}; try --help"
             )));
@@ -238,65 +285,105 @@ fn chosen(names: &[String], quick: bool) -> io::Result<Vec<&'static Scenario>> {
     Ok(wanted)
 }
 
-fn run(scenario: &Scenario, routers: &[Program], runs: usize, setup: &Setup) -> Table {
+/// A row of a table, and what fills it.
+struct Entrant<'a> {
+    row: Row,
+    measure: Box<dyn Fn() -> io::Result<Measures> + 'a>,
+}
+
+fn run(
+    scenario: &Scenario,
+    programs: &[Program],
+    proxies: &[Contender],
+    runs: usize,
+    setup: &Setup,
+) -> Table {
     let floor = |path, flush| Program::Floor { path, flush };
-    let (copy, pages) = (
-        floor(Path::Copy, Flush::Auto),
-        floor(Path::Pages, Flush::Auto),
-    );
-    let (key, more_is_better, floors) = match scenario.kind {
-        Kind::Live(_) => (live::KEY, false, vec![copy, pages]),
-        Kind::Zap { .. } => (zap::KEY, false, vec![floor(Path::Copy, Flush::AtOnce)]),
-        Kind::Idle => (idle::KEY, false, vec![copy]),
-        Kind::Capacity(_) => (capacity::KEY, true, vec![copy, pages]),
-    };
-    let mut routers = routers.to_vec();
-    if let Kind::Capacity(_) = scenario.kind {
-        for program in &mut routers {
-            if let Program::Router { flags, .. } = program {
-                let bytes = floor::RECEIVE_BUFFER_BYTES.to_string();
-                flags.splice(0..0, ["-B".to_owned(), bytes]);
-            }
+    let copy = floor(Path::Copy, Flush::Auto);
+    let both = [copy.clone(), floor(Path::Pages, Flush::Auto)];
+    let (key, more_is_better, entrants) = match scenario.kind {
+        Kind::Live(shape) => {
+            let measure = move |program: &Program| live::measure(program, shape, setup);
+            (live::KEY, false, entrants(programs, &both, measure))
         }
-    }
-    let mut rows: Vec<Row> = routers
-        .into_iter()
-        .chain(floors)
-        .map(|program| Row {
-            program,
-            runs: Vec::new(),
-        })
-        .collect();
+        Kind::Zap { rate } => {
+            let floors = [floor(Path::Copy, Flush::AtOnce)];
+            let measure = move |program: &Program| zap::measure(program, rate, setup);
+            (zap::KEY, false, entrants(programs, &floors, measure))
+        }
+        Kind::Idle => {
+            let measure = move |program: &Program| idle::measure(program, setup);
+            (idle::KEY, false, entrants(programs, &[copy], measure))
+        }
+        Kind::Capacity(shape) => {
+            let measure = move |program: &Program| capacity::measure(program, shape, setup);
+            (capacity::KEY, true, entrants(programs, &both, measure))
+        }
+        Kind::Proxy(load) => (load.key(), false, proxy_entrants(proxies, load, setup)),
+    };
     // Memory does not vary, and a search for a limit repeats itself as it goes.
     let runs = match scenario.kind {
-        Kind::Idle | Kind::Capacity(_) => 1,
-        Kind::Live(_) | Kind::Zap { .. } => runs,
+        Kind::Idle | Kind::Capacity(_) | Kind::Proxy(Load::Slow) => 1,
+        Kind::Live(_) | Kind::Zap { .. } | Kind::Proxy(_) => runs,
     };
-    for turn in 0..runs {
-        let mut order: Vec<&mut Row> = rows.iter_mut().collect();
-        if turn % 2 == 1 {
-            order.reverse();
-        }
-        for row in order {
-            let result = measure(scenario.kind, &row.program, setup);
-            row.runs.push(result.map_err(|error| error.to_string()));
-        }
-    }
+    let references = match scenario.kind {
+        Kind::Proxy(_) => proxy::REFERENCES,
+        _ => &[],
+    };
     Table {
         scenario: scenario.name.to_owned(),
         key,
         more_is_better,
-        rows,
+        references,
+        rows: take_turns(entrants, runs),
     }
 }
 
-fn measure(kind: Kind, program: &Program, setup: &Setup) -> io::Result<Measures> {
-    match kind {
-        Kind::Live(shape) => live::measure(program, shape, setup),
-        Kind::Zap { rate } => zap::measure(program, rate, setup),
-        Kind::Idle => idle::measure(program, setup),
-        Kind::Capacity(shape) => capacity::measure(program, shape, setup),
+fn entrants<'a>(
+    programs: &[Program],
+    floors: &[Program],
+    measure: impl Fn(&Program) -> io::Result<Measures> + Copy + 'a,
+) -> Vec<Entrant<'a>> {
+    let programs = programs.iter().chain(floors).cloned();
+    let entrants = programs.map(|program| Entrant {
+        row: Row::new(program.name(), program.is_floor()),
+        measure: Box::new(move || measure(&program)),
+    });
+    entrants.collect()
+}
+
+fn proxy_entrants<'a>(proxies: &'a [Contender], load: Load, setup: &'a Setup) -> Vec<Entrant<'a>> {
+    // With slow clients memory is looked at, of which floors have none to speak of.
+    let taking_part = |proxy: &&Contender| !(proxy.is_floor() && matches!(load, Load::Slow));
+    let entrants = proxies.iter().filter(taking_part).map(|proxy| Entrant {
+        row: Row::new(proxy.name(), proxy.is_floor()),
+        measure: Box::new(move || proxy::measure(proxy, load, setup)),
+    });
+    entrants.collect()
+}
+
+/// Every entrant runs as often as the others, in alternating order.
+fn take_turns(mut entrants: Vec<Entrant<'_>>, runs: usize) -> Vec<Row> {
+    for turn in 0..runs {
+        let mut order: Vec<&mut Entrant<'_>> = entrants.iter_mut().collect();
+        if turn % 2 == 1 {
+            order.reverse();
+        }
+        for Entrant { row, measure } in order {
+            row.runs.push(measure().map_err(|error| error.to_string()));
+        }
     }
+    entrants.into_iter().map(|entrant| entrant.row).collect()
+}
+
+/// The proxies to compare: routers and neighbours, what is installed, the floors.
+fn proxies(programs: &[Program], router_flags: &str, installed: Vec<Contender>) -> Vec<Contender> {
+    let programs = programs.iter().map(|program| Contender::Program {
+        program: program.clone(),
+        flags: router_flags.to_owned(),
+    });
+    let floors = [Way::Copy, Way::Splice].map(Contender::Floor);
+    programs.chain(installed).chain(floors).collect()
 }
 
 /// Whether what came was right and, at the nominal rates of a full run, complete. A smoke run may share its

@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use crate::server::Program;
-
 /// Named figures of one run.
 pub(crate) type Measures = Vec<(&'static str, f64)>;
 
@@ -14,16 +12,28 @@ pub(crate) struct Table {
     pub(crate) key: &'static str,
     /// Whether more of it is better.
     pub(crate) more_is_better: bool,
+    /// The rows that every row is divided by, by name; if none, the better floor and the first row.
+    pub(crate) references: &'static [&'static str],
     pub(crate) rows: Vec<Row>,
 }
 
 /// One program: what each run gave, or why it failed, in the order of the runs.
 pub(crate) struct Row {
-    pub(crate) program: Program,
+    pub(crate) name: String,
+    pub(crate) is_floor: bool,
     pub(crate) runs: Vec<Result<Measures, String>>,
 }
 
 impl Row {
+    /// Before the first run.
+    pub(crate) fn new(name: String, is_floor: bool) -> Self {
+        Self {
+            name,
+            is_floor,
+            runs: Vec::new(),
+        }
+    }
+
     fn values(&self, column: &str) -> Vec<f64> {
         let measures = self.runs.iter().flatten();
         measures.filter_map(|run| value(run, column)).collect()
@@ -53,7 +63,7 @@ impl Table {
         lines[0].extend(columns.iter().map(|&name| name.to_owned()));
         lines[0].push("least..most".to_owned());
         for row in &self.rows {
-            let mut line = vec![row.program.name()];
+            let mut line = vec![row.name.clone()];
             line.extend(columns.iter().map(|name| figure(median(row.values(name)))));
             line.push(spread(row.values(self.key)));
             lines.push(line);
@@ -61,11 +71,14 @@ impl Table {
         let mut text = align(&lines);
         for row in &self.rows {
             for error in row.runs.iter().filter_map(|run| run.as_ref().err()) {
-                let _ = writeln!(text, "  {} failed: {error}", row.program.name());
+                let _ = writeln!(text, "  {} failed: {error}", row.name);
             }
         }
+        if !self.references.is_empty() {
+            return text + &self.ratio_text();
+        }
         let floor = self.better_floor();
-        let programs = self.rows.iter().filter(|row| !row.program.is_floor());
+        let programs = self.rows.iter().filter(|row| !row.is_floor);
         let with_floor = programs.clone().filter_map(|row| Some((row, floor?)));
         let with_first = programs.clone().skip(1).map(|other| (&self.rows[0], other));
         for (row, reference) in with_floor.chain(with_first) {
@@ -76,14 +89,33 @@ impl Table {
             let _ = writeln!(
                 text,
                 "  {} / {}, {}: {} ({})",
-                row.program.name(),
-                reference.program.name(),
+                row.name,
+                reference.name,
                 self.key,
                 figure(median(ratios.clone())),
                 spread(ratios)
             );
         }
         text
+    }
+
+    /// The ratios of all rows to the references, as text.
+    fn ratio_text(&self) -> String {
+        let named = |name: &&str| self.rows.iter().find(|row| row.name == *name);
+        let references: Vec<&Row> = self.references.iter().filter_map(named).collect();
+        let mut lines = vec![vec![format!("{}, divided by", self.key)]];
+        lines[0].extend(references.iter().map(|reference| reference.name.clone()));
+        for row in &self.rows {
+            let ratio = |reference: &&Row| match self.ratios(row, reference) {
+                _ if row.name == reference.name => String::new(),
+                ratios if ratios.len() < 2 => figure(median(ratios)),
+                ratios => format!("{} ({})", figure(median(ratios.clone())), spread(ratios)),
+            };
+            let mut line = vec![row.name.clone()];
+            line.extend(references.iter().map(ratio));
+            lines.push(line);
+        }
+        align(&lines)
     }
 
     /// The table as a JSON object.
@@ -96,10 +128,7 @@ impl Table {
                 })),
                 Err(error) => object([("failed", quoted(error))]),
             });
-            object([
-                ("program", quoted(&row.program.name())),
-                ("runs", array(runs)),
-            ])
+            object([("program", quoted(&row.name)), ("runs", array(runs))])
         });
         object([
             ("scenario", quoted(&self.scenario)),
@@ -112,7 +141,7 @@ impl Table {
         let sign = if self.more_is_better { -1.0 } else { 1.0 };
         self.rows
             .iter()
-            .filter(|row| row.program.is_floor() && !row.values(self.key).is_empty())
+            .filter(|row| row.is_floor && !row.values(self.key).is_empty())
             .min_by(|a, b| {
                 let (a, b) = (median(a.values(self.key)), median(b.values(self.key)));
                 (sign * a).total_cmp(&(sign * b))

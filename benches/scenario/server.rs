@@ -15,8 +15,8 @@ use crate::floor::{self, Flush, Path};
 
 /// A server must accept connections this long after its start.
 const START_WAIT: Duration = Duration::from_secs(5);
-/// Flags that make the router comparable: a floor has no ring to start clients from.
-const ROUTER_FLAGS: &[&str] = &["-r", "lo", "-v", "1", "--fast-start", "off"];
+/// Flags that make a router of live channels comparable: a floor has no ring to start clients from.
+pub(crate) const LIVE_FLAGS: &str = "-r lo -v 1 --fast-start off";
 
 /// What to start.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,7 +62,23 @@ impl Program {
         matches!(self, Self::Floor { .. })
     }
 
-    fn command(&self, listen: SocketAddr, clients: usize) -> io::Result<Command> {
+    /// Whether a router is given `flag`, among `router_flags` or its own.
+    pub(crate) fn has_flag(&self, router_flags: &str, flag: &str) -> bool {
+        let mut first = router_flags.split_ascii_whitespace();
+        let own = match self {
+            Self::Router { flags, .. } => flags.as_slice(),
+            Self::Floor { .. } | Self::Neighbour { .. } => &[],
+        };
+        first.any(|given| given == flag) || own.iter().any(|given| given == flag)
+    }
+
+    /// What starts it; `router_flags` are for a router only, before flags of its own.
+    pub(crate) fn command(
+        &self,
+        listen: SocketAddr,
+        clients: usize,
+        router_flags: &str,
+    ) -> io::Result<Command> {
         let clients = clients.to_string();
         let port = listen.port().to_string();
         Ok(match self {
@@ -70,7 +86,7 @@ impl Program {
                 let mut command = Command::new(path);
                 command
                     .args(["-l", &listen.to_string(), "-m", &clients])
-                    .args(ROUTER_FLAGS)
+                    .args(router_flags.split_ascii_whitespace())
                     .args(flags);
                 command
             }
@@ -140,11 +156,20 @@ pub(crate) struct Usage {
 }
 
 impl Server {
-    /// Starts `program` for at most `clients` clients and waits until it accepts connections.
+    /// Starts `program` as a server of live channels for at most `clients` clients.
     pub(crate) fn start(program: &Program, clients: usize, cores: Cores) -> io::Result<Self> {
-        // The port is free again when the listener is dropped; in a namespace of our own nobody takes it.
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let mut command = program.command(address, clients)?;
+        let address = free_address()?;
+        let command = program.command(address, clients, LIVE_FLAGS)?;
+        Self::launch(&program.name(), command, address, cores)
+    }
+
+    /// Starts what is called `name` in messages, and waits until it accepts connections at `address`.
+    pub(crate) fn launch(
+        name: &str,
+        mut command: Command,
+        address: SocketAddr,
+        cores: Cores,
+    ) -> io::Result<Self> {
         command.stdin(Stdio::null());
         // A child inherits the core of the thread that starts it.
         pin_to_core(cores.server)?;
@@ -159,8 +184,7 @@ impl Server {
             server.check()?;
             if clock::now() > deadline {
                 return Err(io::Error::other(format!(
-                    "{} does not listen after {START_WAIT:?}",
-                    program.name()
+                    "{name} does not listen after {START_WAIT:?}"
                 )));
             }
             thread::sleep(Duration::from_millis(5));
@@ -187,15 +211,23 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Children of a neighbour would outlive it, since it has no chance to end them itself.
-        for process in children(self.child.id()) {
+        // Children of a neighbour would outlive it, since it has no chance to end them itself. They go last, or
+        // it would replace them.
+        let orphans = children(self.child.id());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for process in orphans {
             let _ = Command::new("kill")
                 .args(["-9", &process.to_string()])
                 .status();
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
+}
+
+/// An address where nobody listens: its port is free again when the listener is dropped, and in a namespace of
+/// our own nobody takes it.
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 /// Time on a core of all threads of this process.
