@@ -353,7 +353,7 @@ fn entrants<'a>(
 }
 
 fn proxy_entrants<'a>(proxies: &'a [Contender], load: Load, setup: &'a Setup) -> Vec<Entrant<'a>> {
-    // With slow clients memory is looked at, of which floors have none to speak of.
+    // With slow clients memory is looked at, which the floors were not made to save.
     let taking_part = |proxy: &&Contender| !(proxy.is_floor() && matches!(load, Load::Slow));
     let entrants = proxies.iter().filter(taking_part).map(|proxy| Entrant {
         row: Row::new(proxy.name(), proxy.is_floor()),
