@@ -101,7 +101,7 @@ const SCENARIOS: &[Scenario] = &[
 ];
 
 /// What is printed below the options.
-const SCENARIO_HELP: &str = "\
+const SCENARIO_HELP: &str = "
     fan-N, groups, fast  live channels: so many clients of one, eight channels, one at a high rate
     zap-N                from request to first byte of a channel at N Mbit/s
     idle                 memory without clients and with silent ones
@@ -156,7 +156,7 @@ fn bench(arguments: &[String]) -> io::Result<bool> {
         let names: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
         println!("{}", options.usage(USAGE));
         println!(
-            "Scenarios, or what their names begin with: {}\n{SCENARIO_HELP}",
+            "Scenarios, or what their names begin with: {}{SCENARIO_HELP}",
             names.join(" ")
         );
         return Ok(true);
