@@ -53,11 +53,7 @@ fn gather_64_runs(bencher: Bencher<'_, '_>) {
 }
 
 fn queue() -> (SendQueue, Watched) {
-    let socket = Watched {
-        id: Id::from_parts(0, 0),
-        readable: false,
-        writable: true,
-    };
+    let socket = Watched::accepted(Id::from_parts(0, 0));
     (SendQueue::default(), socket)
 }
 

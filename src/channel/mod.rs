@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use crate::limits::{
     QUEUE_POOL_SHARE, QUIET_TICKS, SHARED_PAGES_BYTES_MIN, SHARED_PAGES_SUBSCRIBERS, TICK_SLACK,
 };
-use crate::net::{GroupAddress, SocketId, Watched};
+use crate::net::{Edge, GroupAddress, SocketId, Watched};
 use crate::pool::Run;
 use crate::proto::mpegts::Scanner;
 use crate::shared::Shared;
@@ -173,8 +173,8 @@ impl Channel {
     }
 
     /// Notes an edge.
-    pub fn note(&mut self, readable: bool) {
-        self.socket.note(readable, false);
+    pub fn note(&mut self, edge: Edge) {
+        self.socket.note(edge);
     }
 
     /// Whether the socket is known to have something to read.

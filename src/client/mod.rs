@@ -27,7 +27,7 @@ use crate::limits::{
     BODY_WAIT, CLOSE_WAIT, DISCARD_BYTES_PER_TURN, HEAD_WAIT, KEPT_ALIVE_WAIT,
     READ_AHEAD_BYTES_MAX, STALL_CHECK, UNANSWERED_MAX, UPSTREAM_READ_BYTES,
 };
-use crate::net::{Io, PipeId, SocketId, Watched};
+use crate::net::{Edge, Io, PipeId, SocketId, Watched};
 use crate::pool::{Charge, Packet, Pool, Run};
 use crate::proto::http::{
     self, Body, Framing, FramingError, HEAD_BYTES_MAX, HeadError, Method, Relay, ReplyHead,
@@ -175,12 +175,7 @@ impl Client {
     pub fn new(socket: SocketId, peer: SocketAddr, now: Instant) -> Self {
         Self {
             peer,
-            // A new connection can be written, and its request has often arrived with it.
-            socket: Watched {
-                id: socket,
-                readable: true,
-                writable: true,
-            },
+            socket: Watched::accepted(socket),
             state: State::Reading {
                 until: now + HEAD_WAIT,
                 kept: false,
@@ -206,8 +201,8 @@ impl Client {
     }
 
     /// Notes an edge.
-    pub fn note(&mut self, readable: bool, writable: bool) {
-        self.socket.note(readable, writable);
+    pub fn note(&mut self, edge: Edge) {
+        self.socket.note(edge);
     }
 
     /// Whether a turn would get something done. Derived, never stored. `body_allowed` says whether more of the

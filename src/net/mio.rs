@@ -12,8 +12,8 @@ use socket2::{Domain, Protocol, SockRef, Socket as OsSocket, TcpKeepalive, Type}
 use super::resolver::Resolver;
 use super::tls::TlsConfig;
 use super::{
-    Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Membership, Net, PipeId,
-    Socket, SocketId, Stage, nonblocking, rejoin,
+    Accepted, Batch, Edge, Event, GroupAddress, Io, Joined, Layout, LookupId, Membership, Net,
+    PipeId, Socket, SocketId, Stage, nonblocking, rejoin,
 };
 use crate::arena::{Arena, Id};
 use crate::limits::{EVENTS_PER_TICK, KEEPALIVE, LISTEN_BACKLOG, PIPE_BYTES};
@@ -176,13 +176,15 @@ impl Net for MioNet {
                 }
                 token => {
                     // A hang-up or an error shows in whichever call comes next, so it counts as both edges.
-                    let ended =
+                    let failed =
                         event.is_error() || (event.is_read_closed() && event.is_write_closed());
-                    events.push(Event::Ready {
-                        socket: socket_id(token),
-                        readable: event.is_readable() || event.is_read_closed() || ended,
-                        writable: event.is_writable() || event.is_write_closed() || ended,
-                    });
+                    let edge = Edge {
+                        readable: event.is_readable() || event.is_read_closed() || failed,
+                        writable: event.is_writable() || event.is_write_closed() || failed,
+                        ended: event.is_read_closed() || failed,
+                    };
+                    let socket = socket_id(token);
+                    events.push(Event::Ready { socket, edge });
                 }
             }
         }

@@ -69,14 +69,12 @@ pub fn nonblocking<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Resul
 /// Something that happened, as [`Net::poll`] reports it.
 #[derive(Debug)]
 pub enum Event {
-    /// A socket has a new edge. Hang-ups and errors count as both; the next call says what happened.
+    /// A socket has a new edge.
     Ready {
         /// Which.
         socket: SocketId,
-        /// It may be read, or accepts.
-        readable: bool,
-        /// It may be written.
-        writable: bool,
+        /// What may be done now.
+        edge: Edge,
     },
     /// A name look-up ended: for each name its addresses, at least one, or what went wrong.
     Resolved {
@@ -87,6 +85,18 @@ pub enum Event {
     },
     /// A signal arrived.
     Signal(Signal),
+}
+
+/// What the kernel reports of a socket once, when it changes. Hang-ups and errors count as readable and writable
+/// too; the next call says what happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edge {
+    /// It may be read, or accepts.
+    pub readable: bool,
+    /// It may be written.
+    pub writable: bool,
+    /// The peer has finished or the connection has failed; behind what waits to be read there is an end.
+    pub ended: bool,
 }
 
 /// How to receive a group of datagrams.
@@ -179,7 +189,8 @@ pub trait Net {
     /// `Unsupported` in a build without TLS, otherwise what is wrong with the configuration or the name.
     fn secure(&mut self, host: &str) -> io::Result<Box<dyn Stage>>;
 
-    /// Reads from a stream; `Done(0)` is its end.
+    /// Reads from a stream; `Done(0)` is its end. When less was read than `bytes` holds, nothing else waits, and
+    /// whatever comes later makes an edge (`epoll(7)`), unless an end was reported before.
     ///
     /// # Errors
     ///
@@ -350,7 +361,8 @@ pub trait Writer {
 
 /// A socket as its entity sees it: with the readiness that past edges have left behind.
 ///
-/// A flag is set by an edge and cleared only when a call has been [`Io::Blocked`].
+/// A flag is set by an edge. It is cleared when a call has been [`Io::Blocked`], or when a read was short that
+/// promises the same ([`Net::read`]); a short write promises nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Watched {
     /// The socket.
@@ -359,6 +371,8 @@ pub struct Watched {
     pub readable: bool,
     /// Writing may be possible.
     pub writable: bool,
+    /// The end of the stream has been reported, so that a short read is no sign that nothing waits.
+    ended: bool,
 }
 
 impl Watched {
@@ -368,13 +382,24 @@ impl Watched {
             id,
             readable: false,
             writable: false,
+            ended: false,
+        }
+    }
+
+    /// A connection just accepted: it can be written, and something has often arrived with it.
+    pub fn accepted(id: SocketId) -> Self {
+        Self {
+            readable: true,
+            writable: true,
+            ..Self::new(id)
         }
     }
 
     /// Notes an edge.
-    pub fn note(&mut self, readable: bool, writable: bool) {
-        self.readable |= readable;
-        self.writable |= writable;
+    pub fn note(&mut self, edge: Edge) {
+        self.readable |= edge.readable;
+        self.writable |= edge.writable;
+        self.ended |= edge.ended;
     }
 
     /// Reads; clears `readable` when nothing waits.
@@ -384,7 +409,11 @@ impl Watched {
     /// As [`Net::read`].
     pub fn read(&mut self, net: &mut dyn Net, bytes: &mut [u8]) -> io::Result<Io<usize>> {
         let result = net.read(self.id, bytes);
-        self.readable &= !matches!(result, Ok(Io::Blocked));
+        self.readable &= match result {
+            Ok(Io::Blocked) => false,
+            Ok(Io::Done(count)) => count == bytes.len() || count == 0 || self.ended,
+            Err(_) => true,
+        };
         result
     }
 }

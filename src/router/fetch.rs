@@ -220,13 +220,12 @@ impl Router {
         for socket in sockets {
             self.owners.insert(socket, Entity::Upstream(upstream));
         }
-        if let Some(slot) = self.upstreams.get_mut(upstream) {
-            self.run.push(Entity::Upstream(upstream), &mut slot.queued);
-        }
         if let Some(sink) = self.clients.get_mut(id) {
             sink.feed = Feed::Upstream(upstream);
             flow::begin_upload(sink, self.shared.now);
         }
+        // At once, so that a request does not wait for the next tick.
+        self.run_upstream(upstream);
     }
 
     /// Starts a look-up for a client, which waits for it.

@@ -31,7 +31,7 @@ use crate::limits::{
     ACCEPT_RETRY, ACCEPTS_PER_TURN, CONNECTIONS_MAX, CONNECTIONS_READING_MAX, STOP_WAIT,
     UPSTREAM_READ_BYTES,
 };
-use crate::net::{Event, Io, LookupId, Net, Signal, SocketId, Watched};
+use crate::net::{Edge, Event, Io, LookupId, Net, Signal, SocketId, Watched};
 use crate::pool::Run;
 use crate::shared::Shared;
 use crate::upstream::connect::SocketChange;
@@ -229,14 +229,10 @@ impl Router {
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             match event {
-                Event::Ready {
-                    socket,
-                    readable,
-                    writable,
-                } => {
+                Event::Ready { socket, edge } => {
                     // Edges of a socket closed in an earlier tick find no owner.
                     if let Some(entity) = self.owners.get(socket) {
-                        self.note_edge(entity, socket, readable, writable);
+                        self.note_edge(entity, socket, edge);
                     }
                 }
                 Event::Resolved { lookup, result } => self.resolved(lookup, result),
@@ -246,7 +242,7 @@ impl Router {
         self.events = events;
     }
 
-    fn note_edge(&mut self, entity: Entity, socket: SocketId, readable: bool, writable: bool) {
+    fn note_edge(&mut self, entity: Entity, socket: SocketId, edge: Edge) {
         let Self {
             listeners,
             clients,
@@ -261,35 +257,35 @@ impl Router {
                 let Some(slot) = listeners.get_mut(id) else {
                     return;
                 };
-                slot.socket.note(readable, writable);
+                slot.socket.note(edge);
                 run.push_if(slot.runnable(), entity, &mut slot.queued);
             }
             Entity::Client(id) => {
                 let Some(slot) = clients.get_mut(id) else {
                     return;
                 };
-                slot.client.note(readable, writable);
+                slot.client.note(edge);
                 run.push_if(slot.runnable(), entity, &mut slot.queued);
             }
             Entity::Channel(id) => {
                 let Some(slot) = channels.get_mut(id) else {
                     return;
                 };
-                slot.channel.note(readable);
+                slot.channel.note(edge);
                 run.push_if(slot.channel.runnable(), entity, &mut slot.queued);
             }
             Entity::Upstream(id) => {
                 let Some(slot) = upstreams.get_mut(id) else {
                     return;
                 };
-                slot.upstream.note(socket, readable, writable);
+                slot.upstream.note(socket, edge);
                 run.push_if(slot.runnable(), entity, &mut slot.queued);
             }
             Entity::Idle(id) => {
                 let Some(slot) = idles.get_mut(id) else {
                     return;
                 };
-                slot.connection.note(readable, writable);
+                slot.connection.note(edge);
                 run.push_if(slot.connection.can_read(), entity, &mut slot.queued);
             }
         }
@@ -701,18 +697,38 @@ impl Router {
         };
         let held_bytes = sink.client.held_bytes();
         sink.client.flush(shared);
-        if let (Feed::Upstream(upstream), true) = (sink.feed, sink.client.held_bytes() < held_bytes)
-            && let Some(source) = upstreams.get_mut(upstream)
+        if let Some(pipe) = &mut sink.pipe
+            && sink.client.queue().piped_bytes() == 0
         {
-            source.upstream.note_drained(shared.now);
-            run.push_if(
-                source.runnable(),
-                Entity::Upstream(upstream),
-                &mut source.queued,
-            );
+            // What it held at most depended on the pieces that came.
+            *pipe = ClientPipe::new(pipe.id);
         }
         flow::on_client_drain(sink, upstreams, run, limits, shared.now);
+        if let Feed::Upstream(upstream) = sink.feed {
+            let drained = sink.client.held_bytes() < held_bytes;
+            self.after_drain(upstream, drained);
+        }
         self.after_turn(id);
+    }
+
+    /// After the client of an upstream was written to: queue the upstream and arm it.
+    fn after_drain(&mut self, id: UpstreamId, drained: bool) {
+        let Self {
+            upstreams,
+            shared,
+            run,
+            timers,
+            ..
+        } = self;
+        let Some(source) = upstreams.get_mut(id) else {
+            return;
+        };
+        if drained {
+            source.upstream.note_drained(shared.now);
+        }
+        let entity = Entity::Upstream(id);
+        run.push_if(source.runnable(), entity, &mut source.queued);
+        timers.arm(entity, source.deadline(shared), &mut source.armed);
     }
 
     /// How much clients may hold now.

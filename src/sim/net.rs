@@ -17,8 +17,8 @@ use super::media::{Rng, Seen, Sent, Viewer};
 use super::peers::Peer;
 use crate::arena::{Arena, Id};
 use crate::net::{
-    Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Net, PipeId, SocketId,
-    Stage,
+    Accepted, Batch, Edge, Event, GroupAddress, Io, Joined, Layout, LookupId, Net, PipeId,
+    SocketId, Stage,
 };
 use crate::pool::Packet;
 
@@ -378,16 +378,16 @@ impl World {
             let Some(socket) = self.sockets.get_mut(key(id)) else {
                 continue;
             };
-            let (readable, writable) = match socket {
+            let (readable, writable, ended) = match socket {
                 Socket::Listener { edge_due } => {
                     let edge = *edge_due && !self.backlog.is_empty();
                     *edge_due &= !edge;
-                    (edge, false)
+                    (edge, false, false)
                 }
                 Socket::Group(group) => {
                     let edge = group.watched && group.edge_due && !group.queue.is_empty();
                     group.edge_due &= !edge;
-                    (edge, false)
+                    (edge, false, false)
                 }
                 Socket::Stream { peer } => {
                     let Some(connection) = &mut self.connections[*peer] else {
@@ -405,23 +405,26 @@ impl World {
                         connection.writable_due = false;
                         connection.writable_since = Some(self.now);
                     }
-                    (readable, writable)
+                    let ended = connection.to_router_finished || connection.reset;
+                    (readable, writable, ended || connection.refused)
                 }
             };
             if readable || writable {
-                events.push(Event::Ready {
-                    socket: id,
+                let edge = Edge {
                     readable,
                     writable,
-                });
+                    ended,
+                };
+                events.push(Event::Ready { socket: id, edge });
             }
         }
         for socket in self.late.drain(..) {
-            events.push(Event::Ready {
-                socket,
+            let edge = Edge {
                 readable: true,
                 writable: true,
-            });
+                ended: true,
+            };
+            events.push(Event::Ready { socket, edge });
             *self
                 .events_seen
                 .entry("event of a closed socket")
@@ -530,6 +533,14 @@ impl World {
         bytes[..front].copy_from_slice(&parts.0[..front]);
         bytes[front..count].copy_from_slice(&parts.1[..count - front]);
         connection.to_router.drain(..count);
+        if (1..bytes.len()).contains(&count) {
+            // Nothing else had arrived; what is still on its way makes an edge.
+            connection.readable_due = true;
+            if connection.is_readable() {
+                self.hot.push(socket);
+            }
+        }
+        let connection = self.connections[peer].as_mut().expect("connected");
         if connection.to_router.is_empty() {
             connection.read_at = Some(now);
             // A server that waited for room goes on.

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::limits::{ADDRESSES_MAX, CONNECT_OVERLAP};
-use crate::net::{SocketId, Watched};
+use crate::net::{Edge, SocketId, Watched};
 use crate::shared::Shared;
 
 /// A connection being made.
@@ -112,9 +112,9 @@ impl Connecting {
     }
 
     /// Notes an edge of one of the attempts.
-    pub fn note(&mut self, socket: SocketId, readable: bool, writable: bool) {
+    pub fn note(&mut self, socket: SocketId, edge: Edge) {
         if let Some(attempt) = self.attempts.iter_mut().find(|it| it.socket.id == socket) {
-            attempt.socket.note(readable, writable);
+            attempt.socket.note(edge);
         }
     }
 

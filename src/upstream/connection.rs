@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 
-use crate::net::{Io, Net, PipeId, SocketId, Stage, Watched, Writer};
+use crate::net::{Edge, Io, Net, PipeId, SocketId, Stage, Watched, Writer};
 use crate::pool::Packet;
 use crate::proto::origin::{Origin, Scheme};
 use crate::shared::Shared;
@@ -58,8 +58,8 @@ impl Connection {
     }
 
     /// Notes an edge.
-    pub fn note(&mut self, readable: bool, writable: bool) {
-        self.socket.note(readable, writable);
+    pub fn note(&mut self, edge: Edge) {
+        self.socket.note(edge);
     }
 
     /// Notes that reading was blocked, found out without a read.

@@ -23,7 +23,7 @@ use crate::limits::{
     PIPE_BYTES, PIPED_BODY_BYTES_MIN, UPSTREAM_BYTES_PER_TURN, UPSTREAM_READ_BYTES,
     UPSTREAM_READ_BYTES_FAST,
 };
-use crate::net::{Io, PipeId, SocketId, Writer};
+use crate::net::{Edge, Io, PipeId, SocketId, Writer};
 use crate::pool::{Charge, Packet};
 use crate::proto::http::{Action, Exchange, ReplyHead, Session, SessionError};
 use crate::send_queue::SendQueue;
@@ -237,12 +237,12 @@ impl Upstream {
     }
 
     /// Notes an edge.
-    pub fn note(&mut self, socket: SocketId, readable: bool, writable: bool) {
+    pub fn note(&mut self, socket: SocketId, edge: Edge) {
         match &mut self.phase {
-            Phase::Connecting(connecting) => connecting.note(socket, readable, writable),
+            Phase::Connecting(connecting) => connecting.note(socket, edge),
             Phase::Open(connection) => {
-                connection.note(readable, writable);
-                self.pipe_unclear &= !readable;
+                connection.note(edge);
+                self.pipe_unclear &= !edge.readable;
             }
             Phase::Closed => {}
         }
@@ -412,11 +412,9 @@ impl Upstream {
     }
 
     fn receive(&mut self, grant: Grant, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
-        let Grant {
-            mut room,
-            mut piped,
-            ..
-        } = grant;
+        let mut room = grant.room;
+        // Bytes that this turn has put into the pipe; the client's queue does not count them yet.
+        let mut fresh = 0;
         let mut budget = UPSTREAM_BYTES_PER_TURN;
         while room > 0 && budget > 0 {
             let Phase::Open(connection) = &self.phase else {
@@ -433,8 +431,10 @@ impl Upstream {
                 self.open_pipe(shared, outcomes);
             }
             let brought = if self.pipe.is_some() {
-                let brought = self.fill_pipe(room.min(budget), piped, shared, outcomes);
-                piped += brought.unwrap_or(0);
+                let pool_room = shared.pool.patient_room().saturating_sub(fresh);
+                let len = room.min(budget).min(pool_room);
+                let brought = self.fill_pipe(len, grant.piped + fresh, shared, outcomes);
+                fresh += brought.unwrap_or(0);
                 brought
             } else {
                 let len = if grant.keeps_up && !self.session.awaits_head() {
@@ -548,9 +548,11 @@ impl Upstream {
         }
     }
 
+    /// Moves at most `len` bytes into the pipe, which holds `piped` bytes. Returns how many; nothing when there
+    /// is no more to be had now.
     fn fill_pipe(
         &mut self,
-        room: usize,
+        len: usize,
         piped: usize,
         shared: &mut Shared,
         outcomes: &mut Vec<Outcome>,
@@ -559,13 +561,18 @@ impl Upstream {
             return None;
         };
         let opaque = usize::try_from(self.session.opaque_bytes()).unwrap_or(usize::MAX);
-        let wanted = room.min(opaque).min(PIPE_BYTES);
-        let len = wanted.min(shared.pool.patient_room());
+        let len = len.min(opaque).min(PIPE_BYTES);
         if len == 0 {
             outcomes.push(Outcome::Starved);
             return None;
         }
-        match connection.fill_pipe(&mut *shared.net, pipe, len) {
+        let net = &mut *shared.net;
+        let mut result = connection.fill_pipe(net, pipe, len);
+        if piped > 0 && matches!(result, Ok(Io::Blocked)) && connection.has_unread(net) {
+            // The bytes may have come just now: only a pipe that is blocked again is full.
+            result = connection.fill_pipe(net, pipe, len);
+        }
+        match result {
             Ok(Io::Done(0)) => {
                 self.session.finish(&mut self.actions);
             }
