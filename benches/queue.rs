@@ -106,6 +106,9 @@ impl Net for Taker {
         cannot()
     }
     fn close_pipe(&mut self, _: PipeId) {}
+    fn set_receive_low_water(&mut self, _: SocketId, _: usize) -> io::Result<()> {
+        cannot()
+    }
     fn unread_bytes(&self, _: SocketId) -> io::Result<usize> {
         cannot()
     }

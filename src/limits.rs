@@ -172,6 +172,15 @@ pub const PIPE_BYTES: usize = 1 << 20;
 /// A body that has this much left, for a client that may be given as much, goes through a pipe. Chosen: opening
 /// one costs about as much as copying this.
 pub const PIPED_BODY_BYTES_MIN: usize = 256 << 10;
+/// A body that moves at least this fast, bytes within [`FAST_BODY_TIME`] …
+pub const FAST_BODY_BYTES: usize = 1 << 20;
+/// (10 MiB/s)
+pub const FAST_BODY_TIME: Duration = Duration::from_millis(100);
+/// … is taken in pieces of this many bytes. Measured: with many downloads at once, waking up for less costs half
+/// as much again as the bytes themselves.
+pub const FAST_BODY_PIECE_BYTES: usize = 256 << 10;
+/// What has come of a piece is not left waiting for longer than this.
+pub const FAST_BODY_PIECE_WAIT: Duration = Duration::from_millis(10);
 /// The next address of a host is tried when the one before has been silent for this long (RFC 8305 §5 recommends
 /// 250 ms).
 pub const CONNECT_OVERLAP: Duration = Duration::from_millis(250);

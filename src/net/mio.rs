@@ -316,6 +316,10 @@ impl Net for MioNet {
         sys::tcp::unread_bytes(self.fd(socket)?.as_fd())
     }
 
+    fn set_receive_low_water(&mut self, socket: SocketId, bytes: usize) -> io::Result<()> {
+        sys::tcp::set_receive_low_water(self.fd(socket)?.as_fd(), bytes)
+    }
+
     fn finish(&mut self, socket: SocketId) {
         if let Ok(fd) = self.fd(socket) {
             // The peer may be gone already, which is as good.

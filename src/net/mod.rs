@@ -251,6 +251,14 @@ pub trait Net {
     /// What the system reports.
     fn unread_bytes(&self, socket: SocketId) -> io::Result<usize>;
 
+    /// From now on only so many bytes, or the end, make a readable edge (`SO_RCVLOWAT`, `socket(7)`). What waits
+    /// already and is enough makes one at once.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn set_receive_low_water(&mut self, socket: SocketId, bytes: usize) -> io::Result<()>;
+
     /// Ends the sending direction of a stream.
     fn finish(&mut self, socket: SocketId);
 

@@ -544,7 +544,6 @@ impl Router {
             graveyard,
             waiters,
             owners,
-            timers,
             ..
         } = self;
         let Some(source) = upstreams.get_mut(id) else {
@@ -600,17 +599,41 @@ impl Router {
         if let Some(end) = end {
             return self.finish_upstream(id, client_id, end);
         }
-        if pipe_full || limits.room(sink) == 0 {
-            flow::pause(sink, source, shared);
-        }
         flow::on_upstream_drain(source, sink, run, limits, shared.now);
-        run.push_if(source.runnable(), Entity::Upstream(id), &mut source.queued);
-        timers.arm(
-            Entity::Upstream(id),
-            source.deadline(shared),
-            &mut source.armed,
-        );
+        // At once, while what was brought is at hand: nobody else adds to it. Only what the client does not take
+        // is a reason to pause.
+        self.flush_client(client_id);
+        let limits = self.limits();
+        let Self {
+            clients,
+            upstreams,
+            shared,
+            ..
+        } = self;
+        if let (Some(sink), Some(source)) = (clients.get_mut(client_id), upstreams.get_mut(id)) {
+            let full = pipe_full && sink.client.queue().piped_bytes() > 0;
+            if full || limits.room(sink) == 0 {
+                flow::pause(sink, source, shared);
+            }
+        }
+        self.after_upstream_turn(id);
         self.after_turn(client_id);
+    }
+
+    /// Queues an upstream that can get on, and arms it.
+    fn after_upstream_turn(&mut self, id: UpstreamId) {
+        let Self {
+            upstreams,
+            shared,
+            run,
+            timers,
+            ..
+        } = self;
+        if let Some(source) = upstreams.get_mut(id) {
+            let entity = Entity::Upstream(id);
+            run.push_if(source.runnable(), entity, &mut source.queued);
+            timers.arm(entity, source.deadline(shared), &mut source.armed);
+        }
     }
 
     /// An upstream has ended: well, or with an error that the client is told of if it can be.
@@ -685,6 +708,13 @@ impl Router {
             }
         }
         self.incoming = incoming;
+        self.flush_client(id);
+        self.after_turn(id);
+    }
+
+    /// Writes what a client takes now, and lets its upstream go on if that makes room.
+    fn flush_client(&mut self, id: ClientId) {
+        let limits = self.limits();
         let Self {
             clients,
             upstreams,
@@ -703,32 +733,16 @@ impl Router {
             // What it held at most depended on the pieces that came.
             *pipe = ClientPipe::new(pipe.id);
         }
+        if sink.client.held_bytes() == held_bytes {
+            return;
+        }
         flow::on_client_drain(sink, upstreams, run, limits, shared.now);
         if let Feed::Upstream(upstream) = sink.feed {
-            let drained = sink.client.held_bytes() < held_bytes;
-            self.after_drain(upstream, drained);
+            if let Some(source) = upstreams.get_mut(upstream) {
+                source.upstream.note_drained(shared.now);
+            }
+            self.after_upstream_turn(upstream);
         }
-        self.after_turn(id);
-    }
-
-    /// After the client of an upstream was written to: queue the upstream and arm it.
-    fn after_drain(&mut self, id: UpstreamId, drained: bool) {
-        let Self {
-            upstreams,
-            shared,
-            run,
-            timers,
-            ..
-        } = self;
-        let Some(source) = upstreams.get_mut(id) else {
-            return;
-        };
-        if drained {
-            source.upstream.note_drained(shared.now);
-        }
-        let entity = Entity::Upstream(id);
-        run.push_if(source.runnable(), entity, &mut source.queued);
-        timers.arm(entity, source.deadline(shared), &mut source.armed);
     }
 
     /// How much clients may hold now.

@@ -74,6 +74,8 @@ pub(super) struct Connection {
     pub(super) read_at: Option<Instant>,
     pub(super) sent_bytes: u64,
     pub(super) viewer: Option<Viewer>,
+    /// Bytes that make a readable edge.
+    low_water: usize,
     readable_due: bool,
     writable_due: bool,
 }
@@ -98,6 +100,7 @@ impl Connection {
             read_at: None,
             sent_bytes: 0,
             viewer,
+            low_water: 1,
             readable_due: true,
             writable_due: true,
         }
@@ -112,7 +115,8 @@ impl Connection {
     }
 
     fn is_readable(&self) -> bool {
-        let ready = !self.to_router.is_empty() || self.to_router_finished || self.reset;
+        let enough = self.to_router.len() >= self.low_water;
+        let ready = enough || self.to_router_finished || self.reset;
         self.refused || (self.established && ready)
     }
 
@@ -765,6 +769,17 @@ impl Net for SimNet {
         let id = Id::from_parts(pipe.index(), pipe.generation());
         let closed = self.0.borrow_mut().pipes.remove(id);
         closed.expect("a pipe is closed once");
+    }
+
+    fn set_receive_low_water(&mut self, socket: SocketId, bytes: usize) -> io::Result<()> {
+        let world = &mut *self.0.borrow_mut();
+        let peer = world.stream(socket)?;
+        let connection = world.connection(peer);
+        connection.low_water = bytes;
+        connection.readable_due = true;
+        world.hot.push(socket);
+        world.note("low water");
+        Ok(())
     }
 
     fn unread_bytes(&self, socket: SocketId) -> io::Result<usize> {

@@ -4,7 +4,7 @@ use std::io;
 use std::mem::{MaybeUninit, offset_of, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::check;
+use super::{check, set_option};
 
 /// How many times in a row the peer has not answered: retransmissions of data or probes of a closed window.
 ///
@@ -45,4 +45,14 @@ pub fn unread_bytes(fd: BorrowedFd<'_>) -> io::Result<usize> {
     // SAFETY: `FIONREAD` writes one `int`, and `bytes` is one that outlives the call.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
     Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// Lets only `bytes` waiting bytes, or the end of the stream, wake whoever waits for the socket (`SO_RCVLOWAT`).
+///
+/// # Errors
+///
+/// What `setsockopt` reports.
+pub fn set_receive_low_water(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set_option(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, &bytes)
 }

@@ -134,6 +134,11 @@ impl Connection {
         net.fill_pipe(pipe, self.socket.id, bytes_max)
     }
 
+    /// As [`Net::set_receive_low_water`]; a system that cannot do it wakes up more often.
+    pub fn set_receive_low_water(&mut self, net: &mut dyn Net, bytes: usize) {
+        let _ = net.set_receive_low_water(self.socket.id, bytes);
+    }
+
     /// Whether bytes wait in the socket. An error counts: a read will tell.
     pub fn has_unread(&self, net: &dyn Net) -> bool {
         net.unread_bytes(self.socket.id)

@@ -20,8 +20,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    PIPE_BYTES, PIPED_BODY_BYTES_MIN, UPSTREAM_BYTES_PER_TURN, UPSTREAM_READ_BYTES,
-    UPSTREAM_READ_BYTES_FAST,
+    FAST_BODY_BYTES, FAST_BODY_PIECE_BYTES, FAST_BODY_PIECE_WAIT, FAST_BODY_TIME, PIPE_BYTES,
+    PIPED_BODY_BYTES_MIN, UPSTREAM_BYTES_PER_TURN, UPSTREAM_READ_BYTES, UPSTREAM_READ_BYTES_FAST,
 };
 use crate::net::{Edge, Io, PipeId, SocketId, Writer};
 use crate::pool::{Charge, Packet};
@@ -168,10 +168,46 @@ pub struct Upstream {
     pipe: Option<PipeId>,
     /// The pipe or the socket stopped the last filling, and which of them cannot be told yet.
     pipe_unclear: bool,
+    /// How fast the body moves, and whether it is taken in large pieces for that.
+    pieces: Pieces,
     /// What a gathered playlist takes.
     collected: Charge,
     /// Scratch for one read.
     actions: Vec<Action>,
+}
+
+/// How fast a body moves. One that moves fast is taken in large pieces, because every piece costs a wake-up.
+#[derive(Debug, Clone, Copy)]
+struct Pieces {
+    large: bool,
+    /// When `bytes` were last reset.
+    since: Instant,
+    bytes: usize,
+}
+
+impl Pieces {
+    fn new(now: Instant) -> Self {
+        Self {
+            large: false,
+            since: now,
+            bytes: 0,
+        }
+    }
+
+    /// Notes `count` bytes, behind which `left` more will come. Returns how many bytes are to make an edge, if
+    /// that changes.
+    fn note(&mut self, count: usize, left: u64, now: Instant) -> Option<usize> {
+        let before = self.large;
+        self.bytes += count;
+        if self.bytes >= FAST_BODY_BYTES {
+            self.large = now.saturating_duration_since(self.since) <= FAST_BODY_TIME;
+            (self.since, self.bytes) = (now, 0);
+        }
+        // The last piece would never be enough.
+        self.large &= left >= 2 * FAST_BODY_PIECE_BYTES as u64;
+        let bytes = if self.large { FAST_BODY_PIECE_BYTES } else { 1 };
+        (self.large != before).then_some(bytes)
+    }
 }
 
 enum Phase {
@@ -217,6 +253,7 @@ impl Upstream {
             progress_at: shared.now,
             pipe: None,
             pipe_unclear: false,
+            pieces: Pieces::new(shared.now),
             collected: shared.pool.open_charge(),
             actions: Vec::new(),
         }
@@ -267,7 +304,8 @@ impl Upstream {
             Phase::Connecting(connecting) => connecting.deadline(),
             Phase::Open(_) => {
                 let (_, patience) = self.wait(paused, shared)?;
-                Some(self.progress_at + patience)
+                let piece = self.pieces.large.then_some(FAST_BODY_PIECE_WAIT);
+                Some(self.progress_at + piece.unwrap_or(patience))
             }
             Phase::Closed => None,
         }
@@ -580,6 +618,11 @@ impl Upstream {
                 self.progress_at = shared.now;
                 outcomes.push(Outcome::Piped(count));
                 self.session.skip(count as u64, &mut self.actions);
+                let left = self.session.opaque_bytes();
+                let wanted = self.pieces.note(count, left, shared.now);
+                if let Some(bytes) = wanted {
+                    connection.set_receive_low_water(net, bytes);
+                }
                 if self.actions.is_empty() {
                     return Some(count);
                 }
@@ -637,13 +680,21 @@ impl Upstream {
         }
     }
 
-    fn expire(&mut self, paused: bool, shared: &Shared, outcomes: &mut Vec<Outcome>) {
+    fn expire(&mut self, paused: bool, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
         if !matches!(self.phase, Phase::Open(_)) {
             return;
         }
-        if let Some((wait, waited)) = self.wait(paused, shared)
-            && self.progress_at + waited <= shared.now
-        {
+        let Some((wait, waited)) = self.wait(paused, shared) else {
+            return;
+        };
+        if self.pieces.large && self.progress_at + FAST_BODY_PIECE_WAIT <= shared.now {
+            self.pieces = Pieces::new(shared.now);
+            if let Phase::Open(connection) = &mut self.phase {
+                // What waits makes an edge.
+                connection.set_receive_low_water(&mut *shared.net, 1);
+            }
+        }
+        if self.progress_at + waited <= shared.now {
             self.fail(UpstreamError::TimedOut { wait, waited }, outcomes);
         }
     }

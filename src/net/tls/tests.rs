@@ -239,6 +239,10 @@ impl Net for Wire {
         unreachable!("not for a stage")
     }
 
+    fn set_receive_low_water(&mut self, _: SocketId, _: usize) -> io::Result<()> {
+        unreachable!("not for a stage")
+    }
+
     fn unread_bytes(&self, _: SocketId) -> io::Result<usize> {
         unreachable!("not for a stage")
     }
