@@ -27,13 +27,20 @@ impl Router {
     }
 
     fn check_clients(&self) {
-        let mut streams = 0;
+        let (mut streams, mut reading) = (0, 0);
         for (id, slot) in self.clients.iter() {
             assert!(
                 !slot.runnable() || slot.queued,
                 "runnable client {id} is not queued"
             );
             assert!(!slot.client.is_closed(), "closed client {id} is reaped");
+            let listed = slot.reading.and_then(|number| self.reading.get(&number));
+            assert_eq!(
+                listed,
+                slot.client.is_reading().then_some(&id),
+                "client {id} is listed while its request is awaited"
+            );
+            reading += usize::from(slot.reading.is_some());
             streams += usize::from(slot.streams);
             assert!(
                 !(slot.streams && slot.client.is_lingering()),
@@ -89,6 +96,7 @@ impl Router {
             assert!(armed || slot.queued, "the deadline of client {id} is armed");
         }
         assert_eq!(streams, self.streams, "count of streams");
+        assert_eq!(reading, self.reading.len(), "none is listed twice");
     }
 
     fn check_channels(&self) {

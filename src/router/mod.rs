@@ -18,7 +18,7 @@ pub mod ready;
 pub mod slots;
 pub mod timers;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -61,8 +61,9 @@ pub struct Router {
     graveyard: Vec<Entity>,
     waiters: Waiters,
     complaints: Complaints,
-    /// Clients that have not sent their request yet, oldest first; some may have since.
-    reading: VecDeque<ClientId>,
+    /// Exactly the clients whose next request is awaited, by the number they were given when that began.
+    reading: BTreeMap<u64, ClientId>,
+    next_reading: u64,
     lookups: HashMap<LookupId, Lookup>,
     next_lookup: u64,
     /// Clients that hold or await a stream.
@@ -101,7 +102,8 @@ impl Router {
             graveyard: Vec::new(),
             waiters: Waiters::default(),
             complaints: Complaints::default(),
-            reading: VecDeque::new(),
+            reading: BTreeMap::new(),
+            next_reading: 0,
             lookups: HashMap::new(),
             next_lookup: 0,
             streams: 0,
@@ -429,27 +431,16 @@ impl Router {
         let client = Client::new(socket, peer, self.shared.now);
         let id = self.clients.insert(ClientSlot::new(client));
         self.owners.insert(socket, Entity::Client(id));
-        self.reading.push_back(id);
-        self.bound_reading();
         self.after_turn(id);
     }
 
     /// A connection without a request gives way when there are too many of them, the oldest first.
     fn bound_reading(&mut self) {
-        if self.reading.len() <= CONNECTIONS_READING_MAX {
-            return;
-        }
-        // Those that have sent their request are not in the way any more.
-        let clients = &self.clients;
-        self.reading.retain(|id| {
-            clients
-                .get(*id)
-                .is_some_and(|sink| sink.client.is_reading())
-        });
         if self.reading.len() > CONNECTIONS_READING_MAX
-            && let Some(id) = self.reading.pop_front()
+            && let Some((_, id)) = self.reading.pop_first()
             && let Some(sink) = self.clients.get_mut(id)
         {
+            sink.reading = None;
             sink.client.close(Ended::Idle);
             self.after_turn(id);
         }
@@ -763,6 +754,7 @@ impl Router {
             graveyard,
             streams,
             reading,
+            next_reading,
             shared,
             ..
         } = self;
@@ -770,14 +762,22 @@ impl Router {
             return;
         };
         let is_reading = sink.client.is_reading();
+        match sink.reading {
+            None if is_reading => {
+                sink.reading = Some(*next_reading);
+                reading.insert(*next_reading, id);
+                *next_reading += 1;
+            }
+            Some(number) if !is_reading => {
+                sink.reading = None;
+                reading.remove(&number);
+            }
+            _ => {}
+        }
         if sink.client.is_lingering() || sink.client.is_closed() || is_reading {
             if sink.streams {
                 sink.streams = false;
                 *streams -= 1;
-                if is_reading {
-                    // It may send another request, or give way to somebody who does.
-                    reading.push_back(id);
-                }
             }
             if let Some(pipe) = sink.pipe.take() {
                 sink.client.detach_pipe();
@@ -789,6 +789,7 @@ impl Router {
         }
         run.push_if(sink.runnable(), Entity::Client(id), &mut sink.queued);
         timers.arm(Entity::Client(id), sink.deadline(), &mut sink.armed);
+        self.bound_reading();
     }
 
     /// Stops listening and lets every client take what is queued, for a bounded time. A second call stops at

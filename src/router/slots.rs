@@ -58,6 +58,8 @@ pub struct ClientSlot {
     pub starved: bool,
     /// What the body of its response comes through.
     pub pipe: Option<ClientPipe>,
+    /// Its number among those whose next request is awaited.
+    pub reading: Option<u64>,
     /// In the run queue.
     pub queued: bool,
     /// The deadline the timers know.
@@ -94,6 +96,7 @@ impl ClientSlot {
             upload_paused: PauseFlag::default(),
             starved: false,
             pipe: None,
+            reading: None,
             queued: false,
             armed: None,
         }
