@@ -6,7 +6,6 @@
 use super::Request;
 use super::response::{Answer, Status};
 use crate::config::{Config, Token};
-use crate::proto::http::Method;
 use crate::proto::url;
 
 /// Name of the query parameter and of the cookie that carry the token.
@@ -40,26 +39,6 @@ pub struct Granted {
 /// The answer instead: 400 for the form of the target and for `Host`, 404 outside the prefix, 204 for a
 /// preflight, 401 for the token.
 pub fn check(request: &Request, config: &Config) -> Result<Granted, Answer> {
-    decide(request, config).map_err(|mut answer| {
-        answer.head_only = request.method == Method::Head;
-        answer
-    })
-}
-
-/// The first address of `X-Forwarded-For`, if the header is believed and is one: who a proxy in front speaks for.
-pub fn forwarded_for<'a>(request: &'a Request, config: &Config) -> Option<&'a str> {
-    if !config.believes_forwarded_for() {
-        return None;
-    }
-    let list = str::from_utf8(request.header("X-Forwarded-For")?).ok()?;
-    let first = list.split(',').next().unwrap_or_default().trim();
-    // An address, a name or a pseudonym (RFC 7239 §6): it ends up in logs and on pages.
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:[]%_-".contains(&byte);
-    let fits = (1..=FORWARDED_BYTES_MAX).contains(&first.len());
-    (fits && first.bytes().all(is_plain)).then_some(first)
-}
-
-fn decide(request: &Request, config: &Config) -> Result<Granted, Answer> {
     let refused = |status, detail: &str| Err(Answer::new(status, detail));
     if !request.target.starts_with('/') {
         return refused(Status::BadRequest, "the request target must start with /");
@@ -86,6 +65,19 @@ fn decide(request: &Request, config: &Config) -> Result<Granted, Answer> {
         target,
         sets_cookie,
     })
+}
+
+/// The first address of `X-Forwarded-For`, if the header is believed and is one: who a proxy in front speaks for.
+pub fn forwarded_for<'a>(request: &'a Request, config: &Config) -> Option<&'a str> {
+    if !config.believes_forwarded_for() {
+        return None;
+    }
+    let list = str::from_utf8(request.header("X-Forwarded-For")?).ok()?;
+    let first = list.split(',').next().unwrap_or_default().trim();
+    // An address, a name or a pseudonym (RFC 7239 §6): it ends up in logs and on pages.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:[]%_-".contains(&byte);
+    let fits = (1..=FORWARDED_BYTES_MAX).contains(&first.len());
+    (fits && first.bytes().all(is_plain)).then_some(first)
 }
 
 fn is_host_accepted(request: &Request, config: &Config) -> bool {
@@ -206,7 +198,7 @@ mod tests {
     use super::*;
     use crate::config::Hostname;
     use crate::config::parse;
-    use crate::proto::http::Framing;
+    use crate::proto::http::{Framing, Method};
 
     fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request {
         let headers = headers
@@ -494,7 +486,7 @@ mod tests {
         };
         let text = |headers: &[(&str, &str)]| {
             let answer = check(&request("OPTIONS", "/http/h/x", headers), &config).unwrap_err();
-            String::from_utf8(answer.encode(&config, false)).expect("ASCII")
+            String::from_utf8(answer.encode(&config, false, false)).expect("ASCII")
         };
         let head =
             "HTTP/1.1 204 No Content\r\nConnection: close\r\nAccess-Control-Allow-Origin: *\r\n";
@@ -546,12 +538,6 @@ mod tests {
         }
         assert_eq!(address(&"1".repeat(64), &believing), None);
         assert_eq!(forwarded_for(&request("GET", "/", &[]), &believing), None);
-    }
-
-    #[test]
-    fn answer_to_head_has_no_body() {
-        let answer = check(&request("HEAD", "/", &[]), &with_token("s")).unwrap_err();
-        assert!(answer.head_only);
     }
 
     proptest! {

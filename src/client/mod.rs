@@ -156,6 +156,8 @@ pub struct Client {
     body_at: Instant,
     /// The client's HTTP version, as `HTTP/1.x`.
     minor_version: u8,
+    /// The request is `HEAD`: answers announce their body only.
+    is_head: bool,
     /// After this exchange the client may send another request.
     keep_alive: bool,
     /// The client has closed its sending side; it may well go on reading.
@@ -185,6 +187,7 @@ impl Client {
             body: None,
             body_at: now,
             minor_version: 1,
+            is_head: false,
             keep_alive: false,
             read_closed: false,
             queue: SendQueue::default(),
@@ -352,6 +355,7 @@ impl Client {
                 }
                 self.state = State::Waiting;
                 self.minor_version = request.minor_version;
+                self.is_head = request.method == Method::Head;
                 incoming.push(Incoming::Request(request));
                 true
             }
@@ -369,6 +373,7 @@ impl Client {
                 false
             }
             Err(error) => {
+                self.is_head = false;
                 self.answer(&error.answer(), shared);
                 false
             }
@@ -461,7 +466,7 @@ impl Client {
             400..500 => shared.stats.client_errors += 1,
             _ => {}
         }
-        let bytes = answer.encode(&shared.config, self.sets_cookie);
+        let bytes = answer.encode(&shared.config, self.is_head, self.sets_cookie);
         self.answer_with(&bytes, &shared.pool);
     }
 
@@ -699,6 +704,7 @@ impl Client {
                     kept: true,
                 };
                 self.keep_alive = false;
+                self.is_head = false;
                 return;
             }
             if self.read_closed {

@@ -87,8 +87,6 @@ pub struct Answer {
     pub detail: String,
     /// Headers of this answer alone, in their order; values are shown in visible ASCII.
     pub headers: Vec<(&'static str, String)>,
-    /// The request was HEAD: the body is only announced.
-    pub head_only: bool,
 }
 
 impl Answer {
@@ -98,7 +96,6 @@ impl Answer {
             status,
             detail: detail.into(),
             headers: Vec::new(),
-            head_only: false,
         }
     }
 
@@ -114,11 +111,12 @@ impl Answer {
         self
     }
 
-    /// Head and body, ready to be sent; with the access cookie if `sets_cookie`.
+    /// Head and body, ready to be sent; with the access cookie if `sets_cookie`, and the body only announced if
+    /// `is_head`, that is, to `HEAD`.
     ///
     /// The body of an error is the page of server spec §5.4; what was wrong stands in the header
     /// `X-Flowgate-Error`, because programs compare that page literally.
-    pub fn encode(&self, config: &Config, sets_cookie: bool) -> Vec<u8> {
+    pub fn encode(&self, config: &Config, is_head: bool, sets_cookie: bool) -> Vec<u8> {
         let mut text = String::with_capacity(256);
         let (code, reason) = (self.status.code(), self.status.reason());
         let _ = write!(text, "HTTP/1.1 {code} {reason}\r\n");
@@ -154,7 +152,7 @@ impl Answer {
             let _ = write!(text, "Content-Length: {}\r\n", body.len());
         }
         text.push_str("\r\n");
-        if !self.head_only {
+        if !is_head {
             text.push_str(&body);
         }
         text.into_bytes()
@@ -237,7 +235,7 @@ mod tests {
     use super::*;
 
     fn text(answer: &Answer) -> String {
-        String::from_utf8(answer.encode(&Config::default(), false)).expect("ASCII")
+        String::from_utf8(answer.encode(&Config::default(), false, false)).expect("ASCII")
     }
 
     /// CORS, a token and a prefix.
@@ -262,9 +260,9 @@ mod tests {
 
     #[test]
     fn answer_to_head_announces_the_body_it_omits() {
-        let mut answer = Answer::new(Status::ServiceUnavailable, "client limit of 5 reached");
-        answer.head_only = true;
-        let text = text(&answer);
+        let answer = Answer::new(Status::ServiceUnavailable, "client limit of 5 reached");
+        let text = answer.encode(&Config::default(), true, false);
+        let text = String::from_utf8(text).expect("ASCII");
         assert!(text.ends_with("Content-Length: 52\r\n\r\n"), "{text}");
         assert!(text.contains("X-Flowgate-Error: client limit of 5 reached\r\n"));
         assert!(text.contains("Retry-After: 5\r\n"));
@@ -301,14 +299,14 @@ mod tests {
     fn local_answers_carry_origin_and_cookie() {
         let answer = Answer::new(Status::Unauthorized, "an access token is needed");
         assert_eq!(
-            String::from_utf8(answer.encode(&guarded(), true)).expect("ASCII"),
+            String::from_utf8(answer.encode(&guarded(), false, true)).expect("ASCII"),
             "HTTP/1.1 401 Unauthorized\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\n\
              Set-Cookie: r2h-token=p%3Bq%26r%24; Path=/tv; HttpOnly; SameSite=Strict\r\n\
              Access-Control-Allow-Origin: https://tv.home\r\nWWW-Authenticate: Bearer\r\n\
              X-Flowgate-Error: an access token is needed\r\nContent-Length: 45\r\n\r\n\
              <!doctype html><title>401</title>Unauthorized"
         );
-        let without = String::from_utf8(answer.encode(&guarded(), false)).expect("ASCII");
+        let without = String::from_utf8(answer.encode(&guarded(), false, false)).expect("ASCII");
         assert!(!without.contains("Set-Cookie"), "{without}");
     }
 

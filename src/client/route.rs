@@ -27,10 +27,7 @@ pub enum Target {
 pub fn route(request: &Request, target: &str, config: &Config) -> Target {
     let target = match find(target, config) {
         Ok(target) => target,
-        Err(mut answer) => {
-            answer.head_only = request.method == Method::Head;
-            return Target::Answer(answer);
-        }
+        Err(answer) => return Target::Answer(answer),
     };
     if let Target::Http(_) = target {
         return match request.method_name.as_str() {
@@ -171,6 +168,6 @@ mod tests {
         let Target::Answer(answer) = routed else {
             panic!("not answered")
         };
-        assert_eq!((answer.status, answer.head_only), (Status::NotFound, true));
+        assert_eq!(answer.status, Status::NotFound);
     }
 }
