@@ -5,10 +5,11 @@
 
 use std::borrow::Cow;
 
+use super::headers::list_elements;
 use super::{Framing, Headers, ResponseHead};
 use crate::proto::rewrite::{playlist, token};
 
-/// Headers that concern one connection only (RFC 9110 §7.6.1), in lower case. `Content-Length` and
+/// Headers that concern one connection only (RFC 9110 §7.6.1). `Content-Length` and
 /// `Transfer-Encoding` are among them, because framing is written anew.
 const CONNECTION_HEADERS: [&str; 10] = [
     "connection",
@@ -23,7 +24,7 @@ const CONNECTION_HEADERS: [&str; 10] = [
     "upgrade",
 ];
 
-/// Request headers that are replaced or removed besides (http-proxy spec §7.2), in lower case.
+/// Request headers that are replaced or removed besides (http-proxy spec §7.2).
 const REQUEST_HEADERS: [&str; 5] = [
     "accept-encoding",
     "host",
@@ -73,15 +74,13 @@ impl Forward<'_> {
                 .map(|(name, value)| (name.as_str(), value.as_slice())),
         );
         for (name, value) in self.headers {
-            let lower = name.to_ascii_lowercase();
-            let replaced = self.user_agent.is_some() && lower == "user-agent";
+            let replaced = self.user_agent.is_some() && name.eq_ignore_ascii_case("user-agent");
             if !value.is_empty()
                 && !replaced
-                && !CONNECTION_HEADERS.contains(&lower.as_str())
-                && !REQUEST_HEADERS.contains(&lower.as_str())
-                && !nominated.contains(&lower)
+                && !lists(&REQUEST_HEADERS, name)
+                && is_end_to_end(name, &nominated)
                 && (!is_playlist || playlist::keeps_request_header(name))
-                && let Some(value) = self.without_token(&lower, value)
+                && let Some(value) = self.without_token(name, value)
             {
                 push_header(&mut head, name, &value);
             }
@@ -94,11 +93,18 @@ impl Forward<'_> {
     }
 
     /// What may leave of a header; nothing if it was only the token.
-    fn without_token<'v>(&self, lower: &str, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
-        match lower {
-            "cookie" if self.hides_token => token::without_token_cookie(value),
-            "user-agent" if self.hides_token => token::without_token_agent(value),
-            _ => Some(Cow::Borrowed(value)),
+    fn without_token<'v>(&self, name: &str, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
+        if !self.hides_token {
+            Some(Cow::Borrowed(value))
+        } else if name.eq_ignore_ascii_case("cookie") {
+            token::without_token_cookie(value)
+        } else if name.eq_ignore_ascii_case("user-agent") {
+            token::without_token_agent(value)
+        } else if name.eq_ignore_ascii_case("referer") {
+            // The page that the link stood on may have been opened with the token in its query.
+            (!token::names_token(value)).then_some(Cow::Borrowed(value))
+        } else {
+            Some(Cow::Borrowed(value))
         }
     }
 }
@@ -193,30 +199,38 @@ pub(super) fn is_persistent(head: &ResponseHead<'_>) -> bool {
 /// The headers that are for the client and not for this connection, framing left out.
 pub(super) fn end_to_end<'a>(headers: &Headers<'a>) -> impl Iterator<Item = (&'a str, &'a [u8])> {
     let nominated = nominated(headers.iter());
-    headers.iter().filter(move |(name, _)| {
-        let lower = name.to_ascii_lowercase();
-        !CONNECTION_HEADERS.contains(&lower.as_str()) && !nominated.contains(&lower)
-    })
+    headers
+        .iter()
+        .filter(move |(name, _)| is_end_to_end(name, &nominated))
 }
 
 /// The headers that say how the body is framed, as they came.
 pub(super) fn framing_headers<'a>(
     headers: &Headers<'a>,
 ) -> impl Iterator<Item = (&'a str, &'a [u8])> {
-    headers.iter().filter(|(name, _)| {
-        ["content-length", "transfer-encoding"]
-            .iter()
-            .any(|framing| name.eq_ignore_ascii_case(framing))
-    })
+    headers
+        .iter()
+        .filter(|(name, _)| lists(&["content-length", "transfer-encoding"], name))
 }
 
-/// What `Connection` names, in lower case (RFC 9110 §7.6.1).
-fn nominated<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<String> {
+/// What `Connection` names (RFC 9110 §7.6.1).
+fn nominated<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<&'a [u8]> {
     headers
         .filter(|(name, _)| name.eq_ignore_ascii_case("connection"))
-        .flat_map(|(_, value)| value.split(|byte| *byte == b','))
-        .map(|token| String::from_utf8_lossy(token.trim_ascii()).to_ascii_lowercase())
+        .flat_map(|(_, value)| list_elements(value))
         .collect()
+}
+
+/// Whether a header is for whoever is behind the proxy, with what `Connection` has `nominated`.
+fn is_end_to_end(name: &str, nominated: &[&[u8]]) -> bool {
+    !lists(&CONNECTION_HEADERS, name)
+        && !nominated
+            .iter()
+            .any(|nominated| nominated.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+fn lists(names: &[&str], name: &str) -> bool {
+    names.iter().any(|listed| listed.eq_ignore_ascii_case(name))
 }
 
 fn push_status_line(bytes: &mut Vec<u8>, minor_version: u8, head: &ResponseHead<'_>) {
@@ -228,5 +242,251 @@ fn push_status_line(bytes: &mut Vec<u8>, minor_version: u8, head: &ResponseHead<
 fn push_header(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         bytes.extend_from_slice(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode_response;
+    use super::*;
+
+    fn request<'a>(headers: &'a [(String, Vec<u8>)]) -> Forward<'a> {
+        Forward {
+            method: "GET",
+            target: "/a",
+            host: "media.lan",
+            framing: Framing::Empty,
+            headers,
+            user_agent: None,
+            hides_token: false,
+        }
+    }
+
+    fn headers(list: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+        list.iter()
+            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+            .collect()
+    }
+
+    fn text(forward: &Forward<'_>) -> String {
+        String::from_utf8(forward.encode()).expect("text")
+    }
+
+    /// What is forwarded of one header, beside `Host`.
+    fn forwarded(forward: Forward<'_>, header: (&str, &str)) -> String {
+        let headers = headers(&[header]);
+        let head = text(&Forward {
+            headers: &headers,
+            ..forward
+        });
+        let rest = head.split_once("\r\nHost: media.lan\r\n");
+        rest.expect("a host").1.to_owned()
+    }
+
+    #[test]
+    fn request_has_its_parts_in_order() {
+        let headers = headers(&[
+            ("host", "tv.home:5140"),
+            ("ACCEPT", "*/*"),
+            ("Content-Length", "4"),
+            ("user-agent", "P/1"),
+            ("X_Odd", "\u{e9}"),
+            ("Range", "bytes=0-"),
+            ("accept", "a/b"),
+        ]);
+        let forward = Forward {
+            method: "PROPFIND",
+            framing: Framing::Length(3),
+            user_agent: Some("own"),
+            ..request(&headers)
+        };
+        assert_eq!(
+            text(&forward),
+            "PROPFIND /a HTTP/1.1\r\nHost: media.lan\r\nContent-Length: 3\r\nACCEPT: */*\r\n\
+             X_Odd: \u{e9}\r\nRange: bytes=0-\r\naccept: a/b\r\nUser-Agent: own\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn body_is_announced_as_it_was_understood() {
+        for (framing, line) in [
+            (Framing::Empty, ""),
+            (Framing::Length(0), "Content-Length: 0\r\n"),
+            (Framing::Length(7), "Content-Length: 7\r\n"),
+            (Framing::Chunked, "Transfer-Encoding: chunked\r\n"),
+        ] {
+            let headers = headers(&[("transfer-encoding", "chunked"), ("CONTENT-LENGTH", "9")]);
+            let forward = Forward {
+                framing,
+                ..request(&headers)
+            };
+            let expected = format!("GET /a HTTP/1.1\r\nHost: media.lan\r\n{line}\r\n");
+            assert_eq!(text(&forward), expected);
+        }
+    }
+
+    #[test]
+    fn headers_of_the_connection_and_of_the_proxy_are_not_forwarded() {
+        for name in [
+            "Connection",
+            "Keep-Alive",
+            "Proxy-Authorization",
+            "Proxy-Connection",
+            "TE",
+            "Trailer",
+            "Upgrade",
+            "Accept-Encoding",
+            "X-Forwarded-For",
+            "X-Forwarded-Host",
+            "X-FORWARDED-PROTO",
+        ] {
+            assert_eq!(forwarded(request(&[]), (name, "x")), "\r\n", "{name}");
+        }
+        for name in [
+            "Authorization",
+            "Cookie",
+            "Expect",
+            "Forwarded",
+            "If-None-Match",
+            "Origin",
+            "Range",
+            "Referer",
+            "Via",
+            "X-Real-IP",
+        ] {
+            let expected = format!("{name}: x\r\n\r\n");
+            assert_eq!(forwarded(request(&[]), (name, "x")), expected);
+            assert_eq!(
+                forwarded(request(&[]), (name, "")),
+                "\r\n",
+                "{name} is empty"
+            );
+        }
+    }
+
+    #[test]
+    fn what_connection_names_is_not_forwarded() {
+        let headers = headers(&[
+            ("connection", "close,\tX-a , ,"),
+            ("x-A", "1"),
+            ("x-b", "2"),
+            ("Connection", "X-B"),
+            ("X-C", "3"),
+        ]);
+        let head = text(&request(&headers));
+        assert_eq!(head, "GET /a HTTP/1.1\r\nHost: media.lan\r\nX-C: 3\r\n\r\n");
+    }
+
+    #[test]
+    fn playlists_are_asked_for_whole() {
+        let playlist = Forward {
+            target: "/a.m3u8?b",
+            ..request(&[])
+        };
+        for name in ["Range", "If-Range", "If-None-Match", "If-Modified-Since"] {
+            assert_eq!(forwarded(playlist, (name, "x")), "\r\n", "{name}");
+        }
+    }
+
+    #[test]
+    fn token_does_not_leave() {
+        let hiding = Forward {
+            hides_token: true,
+            ..request(&[])
+        };
+        for (name, value, kept) in [
+            ("cookie", "a=1; r2h-token=s;b=2", "a=1; b=2"),
+            ("Cookie", "R2H-Token=s", ""),
+            ("USER-AGENT", "P/1 R2HTOKEN/s X", "P/1 X"),
+            ("User-Agent", "R2HTOKEN/s", ""),
+            ("Referer", "http://tv.home/player?R2H-TOKEN=s&a=b", ""),
+            (
+                "referer",
+                "http://tv.home/player?a=b",
+                "http://tv.home/player?a=b",
+            ),
+        ] {
+            let line = match kept {
+                "" => "\r\n".to_owned(),
+                kept => format!("{name}: {kept}\r\n\r\n"),
+            };
+            assert_eq!(forwarded(hiding, (name, value)), line, "{value}");
+            let open = format!("{name}: {value}\r\n\r\n");
+            assert_eq!(
+                forwarded(request(&[]), (name, value)),
+                open,
+                "without a token"
+            );
+        }
+    }
+
+    fn response(head: &str) -> ResponseHead<'_> {
+        decode_response(head.as_bytes())
+            .expect("sound")
+            .expect("complete")
+            .0
+    }
+
+    #[test]
+    fn headers_of_the_connection_are_not_relayed() {
+        let head = response(
+            "HTTP/1.1 200 OK\r\nConnection: X-A, keep-alive\r\nDate: d\r\nx-a: b\r\nKeep-Alive: c\r\n\
+             Proxy-Authenticate: e\r\nTrailer: f\r\nUpgrade: g\r\nContent-Length: 1\r\nVia: h\r\n\
+             Empty:\r\nTransfer-Encoding: chunked\r\n\r\n",
+        );
+        let names: Vec<&str> = end_to_end(&head.headers).map(|(name, _)| name).collect();
+        assert_eq!(names, ["Date", "Via", "Empty"]);
+        let names: Vec<&str> = framing_headers(&head.headers)
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names, ["Content-Length", "Transfer-Encoding"]);
+    }
+
+    #[test]
+    fn client_is_told_whether_the_connection_lasts() {
+        let encode = |server: u8, client, keep_alive| {
+            let text = format!("HTTP/1.{server} 200 Fine\r\n\r\n");
+            let head = ReplyHeadBuilder::new(&response(&text)).build();
+            String::from_utf8(head.encode(client, keep_alive)).expect("text")
+        };
+        let (close, keep) = ("Connection: close\r\n", "Connection: keep-alive\r\n");
+        for (server, client, keep_alive, line) in [
+            (1, 1, true, ""),
+            (1, 1, false, close),
+            (1, 0, true, keep),
+            (0, 1, true, keep),
+            (0, 0, false, close),
+        ] {
+            let expected = format!("HTTP/1.{server} 200 Fine\r\n{line}\r\n");
+            assert_eq!(encode(server, client, keep_alive), expected);
+        }
+        // A version that nobody has seen yet is not passed on.
+        assert!(encode(7, 1, true).starts_with("HTTP/1.1 "));
+    }
+
+    #[test]
+    fn interim_head_is_whole_and_has_no_framing() {
+        let head = response(
+            "HTTP/1.1 103 Early Hints\r\nLink: a\r\nContent-Length: 3\r\nConnection: x\r\n\r\n",
+        );
+        assert_eq!(
+            interim_head(&head),
+            b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn only_a_current_server_that_does_not_close_keeps_the_connection() {
+        for (head, persistent) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\nConnection: closed\r\n\r\n", true),
+            (
+                "HTTP/1.1 200 OK\r\nConnection: a\r\nConnection: b,CLOSE\r\n\r\n",
+                false,
+            ),
+            ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", false),
+        ] {
+            assert_eq!(is_persistent(&response(head)), persistent, "{head}");
+        }
     }
 }

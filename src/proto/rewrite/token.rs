@@ -38,6 +38,13 @@ fn is_token(cookie: &[u8]) -> bool {
     name.trim_ascii_end().eq_ignore_ascii_case(TOKEN_COOKIE)
 }
 
+/// Whether a value has the token's parameter or cookie somewhere, in whatever case.
+pub fn names_token(value: &[u8]) -> bool {
+    value
+        .windows(TOKEN_COOKIE.len())
+        .any(|window| window.eq_ignore_ascii_case(TOKEN_COOKIE))
+}
+
 /// A `User-Agent` value without `R2HTOKEN/…` (case-insensitive), each up to the next blank and with one
 /// adjoining blank.
 ///
