@@ -45,7 +45,9 @@ impl Router {
             sink.client.offer_keep_alive();
         }
         sink.client.begin_body(request.framing, self.shared.now);
-        self.connect(id, fetch, true);
+        // One that cannot be made again is not put at the mercy of a connection that may be dead.
+        let kept_too = fetch.repeatable;
+        self.connect(id, fetch, kept_too);
     }
 
     /// What is to be asked, and what the response will be measured by.
@@ -84,12 +86,12 @@ impl Router {
             destination: Destination {
                 origin: url.origin().clone(),
                 interface,
+                is_local: self.is_local(id, request),
             },
             head: forward.encode(),
             has_body: !is_empty,
             repeatable: is_empty
                 && matches!(request.method, Method::Get | Method::Head | Method::Options),
-            is_local: self.is_local(id, request),
             exchange: Exchange {
                 is_head: request.method == Method::Head,
                 client_minor_version: request.minor_version,
@@ -190,7 +192,8 @@ impl Router {
         );
         let policy = &self.shared.config.upstream_policy;
         let mut own = self.listening.clone();
-        if !fetch.is_local {
+        let is_local = fetch.destination.is_local;
+        if !is_local {
             let addresses = self.shared.net.own_addresses();
             own.extend(
                 addresses
@@ -201,7 +204,7 @@ impl Router {
         let mut permitted = Vec::new();
         let mut denied = None;
         for address in addresses {
-            let checked = policy.check(&host, *address, port, &own, fetch.is_local);
+            let checked = policy.check(&host, *address, port, &own, is_local);
             match checked {
                 Ok(()) => permitted.push(SocketAddr::new(*address, port)),
                 Err(error) => denied = Some(error),

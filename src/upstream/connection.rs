@@ -14,6 +14,9 @@ pub struct Destination {
     pub origin: Origin,
     /// The network interface to go through.
     pub interface: Option<String>,
+    /// The client sits on this host and may reach what others may not, so that others must not inherit the
+    /// connection.
+    pub is_local: bool,
 }
 
 /// A connection that has been made.

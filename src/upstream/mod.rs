@@ -44,8 +44,6 @@ pub struct Fetch {
     pub has_body: bool,
     /// Making the request twice does no harm (RFC 9110 §9.2.2), and no body would have to be sent again.
     pub repeatable: bool,
-    /// The client sits on this host.
-    pub is_local: bool,
 }
 
 /// What the client of an upstream can take now.
