@@ -92,7 +92,7 @@ impl Router {
             has_body: !is_empty,
             repeatable: is_empty
                 && matches!(request.method, Method::Get | Method::Head | Method::Options),
-            exchange: Exchange {
+            exchange: Rc::new(Exchange {
                 is_head: request.method == Method::Head,
                 client_minor_version: request.minor_version,
                 links: self.links(id, request, resolved.interface.as_deref(), token),
@@ -101,7 +101,7 @@ impl Router {
                     .then(|| response::access_cookie(config))
                     .flatten(),
                 url,
-            },
+            }),
         })
     }
 

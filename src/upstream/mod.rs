@@ -39,7 +39,7 @@ pub struct Fetch {
     /// The request's head.
     pub head: Vec<u8>,
     /// What the response is measured by.
-    pub exchange: Exchange,
+    pub exchange: Rc<Exchange>,
     /// A body follows the head.
     pub has_body: bool,
     /// Making the request twice does no harm (RFC 9110 §9.2.2), and no body would have to be sent again.
@@ -113,7 +113,7 @@ pub enum UpstreamError {
         /// How long it was waited for.
         waited: Duration,
     },
-    /// A playlist has to be gathered whole, and the pool has no room for it.
+    /// The pool has no room for the request's head, or for a playlist, which has to be gathered whole.
     Memory,
 }
 
@@ -142,7 +142,7 @@ impl fmt::Display for UpstreamError {
                 };
                 write!(f, "{what} within {} s", waited.as_secs_f32())
             }
-            Self::Memory => f.write_str("no memory to gather the playlist in"),
+            Self::Memory => f.write_str("no memory for the request, or to gather the playlist in"),
         }
     }
 }
@@ -156,6 +156,8 @@ pub struct Upstream {
     queue: SendQueue,
     /// The whole request has been queued.
     request_complete: bool,
+    /// There was no memory for the head.
+    lacks_head: bool,
     /// Nothing of the request can be sent any more; the response may have been sent all the same.
     send_failed: bool,
     /// The connection has carried a request before this one.
@@ -232,11 +234,11 @@ impl Upstream {
     }
 
     fn new(fetch: Rc<Fetch>, phase: Phase, reused: bool, shared: &Shared) -> Self {
-        let session = Session::new(fetch.exchange.clone());
+        let session = Session::new(Rc::clone(&fetch.exchange));
         let mut queue = SendQueue::default();
-        // The reserve is there for heads; without it the request waits for nobody, it fails when it is sent.
+        // The reserve is there for heads. Without it the request waits for nobody: the first turn fails.
         let head = shared.pool.copy_reserved(&fetch.head);
-        let send_failed = head.is_none();
+        let lacks_head = head.is_none();
         if let Some(head) = head {
             queue.push(head, 0);
         }
@@ -246,7 +248,8 @@ impl Upstream {
             phase,
             session,
             queue,
-            send_failed,
+            lacks_head,
+            send_failed: false,
             reused,
             progress_at: shared.now,
             pipe: None,
@@ -392,6 +395,9 @@ impl Upstream {
 
     /// Sends what is left of the request and brings what `grant` allows.
     pub fn run(&mut self, grant: Option<Grant>, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
+        if self.lacks_head {
+            return self.fail(UpstreamError::Memory, outcomes);
+        }
         self.connect_further(shared, outcomes);
         self.send(shared, outcomes);
         if let Some(grant) = grant {
@@ -440,7 +446,10 @@ impl Upstream {
                 // An answer that was given before the body was complete can still be read.
                 self.queue.clear();
                 self.send_failed = true;
-                if !connection.can_read() {
+                if connection.is_plain() {
+                    // Whose edge may not have been seen yet; if there is none, the read tells what is wrong.
+                    connection.note(true, false);
+                } else if !connection.can_read() {
                     self.break_off(error, outcomes);
                 }
             }
@@ -559,18 +568,21 @@ impl Upstream {
                 Action::Body(range) => {
                     outcomes.extend(chunk.map(|chunk| Outcome::Body(chunk.slice(range))));
                 }
-                Action::Made(bytes) => match shared.pool.adopt(bytes) {
-                    Some(view) => outcomes.push(Outcome::Body(view)),
-                    None => self.fail(UpstreamError::Memory, outcomes),
+                Action::Whole(head, bytes) => match shared.pool.adopt(bytes) {
+                    Some(view) => {
+                        outcomes.push(Outcome::Head(head));
+                        outcomes.push(Outcome::Body(view));
+                    }
+                    None => {
+                        self.fail(UpstreamError::Memory, outcomes);
+                        break;
+                    }
                 },
                 Action::End { reusable } => self.end(reusable, outcomes),
-                Action::Failed(error) => {
-                    if self.is_stale(&error) {
-                        outcomes.push(Outcome::Stale);
-                    } else {
-                        self.fail(UpstreamError::Session(error), outcomes);
-                    }
+                Action::Failed(SessionError::Empty) if self.may_repeat() => {
+                    self.give_up(Outcome::Stale, outcomes);
                 }
+                Action::Failed(error) => self.fail(UpstreamError::Session(error), outcomes),
             }
         }
         self.actions = actions;
@@ -650,29 +662,20 @@ impl Upstream {
             Phase::Open(connection) if clean => outcomes.push(Outcome::End(Some(connection))),
             phase => {
                 self.phase = phase;
-                outcomes.extend(
-                    self.close()
-                        .into_iter()
-                        .map(|socket| Outcome::Socket(SocketChange::Closed(socket))),
-                );
-                outcomes.push(Outcome::End(None));
+                self.give_up(Outcome::End(None), outcomes);
             }
         }
     }
 
     /// The server may have closed a kept connection just before the request came.
-    fn is_stale(&self, error: &SessionError) -> bool {
-        *error == SessionError::Empty && self.may_repeat()
-    }
-
     fn may_repeat(&self) -> bool {
-        self.reused && self.fetch.repeatable && self.session.is_untouched()
+        self.reused && self.fetch.repeatable
     }
 
     /// The connection has broken.
     fn break_off(&mut self, error: io::Error, outcomes: &mut Vec<Outcome>) {
-        if self.may_repeat() {
-            outcomes.push(Outcome::Stale);
+        if self.may_repeat() && self.session.is_untouched() {
+            self.give_up(Outcome::Stale, outcomes);
         } else {
             self.fail(UpstreamError::Io(error), outcomes);
         }
@@ -698,11 +701,16 @@ impl Upstream {
     }
 
     fn fail(&mut self, error: UpstreamError, outcomes: &mut Vec<Outcome>) {
+        self.give_up(Outcome::Failed(error), outcomes);
+    }
+
+    /// Ends the connection; `last` is the only outcome that says how, and none comes after it.
+    fn give_up(&mut self, last: Outcome, outcomes: &mut Vec<Outcome>) {
         outcomes.extend(
             self.close()
                 .into_iter()
                 .map(|socket| Outcome::Socket(SocketChange::Closed(socket))),
         );
-        outcomes.push(Outcome::Failed(error));
+        outcomes.push(last);
     }
 }

@@ -137,3 +137,91 @@ impl Exchange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode_response;
+    use super::*;
+
+    fn exchange() -> Exchange {
+        Exchange {
+            is_head: false,
+            client_minor_version: 1,
+            url: HttpUrl::parse("http://media.lan:81/live/x").expect("a URL"),
+            links: Links::new("http://tv.home/".to_owned(), "", true).with_token("k y"),
+            cors_allow_origin: Some("*".to_owned()),
+            access_cookie: Some("r2h-token=k%20y".to_owned()),
+        }
+    }
+
+    fn reply(exchange: &Exchange, head: &str) -> String {
+        let (head, _) = decode_response(head.as_bytes())
+            .expect("sound")
+            .expect("complete");
+        let reply = exchange.reply_head(&head, Framing::Length(0), true);
+        String::from_utf8(reply.encode(1, true)).expect("text")
+    }
+
+    #[test]
+    fn own_headers_come_last_and_replace_the_upstreams() {
+        let head = reply(
+            &exchange(),
+            "HTTP/1.1 200 OK\r\naccess-control-allow-origin: x\r\nA: b\r\n\r\n",
+        );
+        assert_eq!(
+            head,
+            "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 0\r\nAccess-Control-Allow-Origin: *\r\n\
+             Set-Cookie: r2h-token=k%20y\r\n\r\n"
+        );
+        let plain = Exchange {
+            cors_allow_origin: None,
+            access_cookie: None,
+            ..exchange()
+        };
+        let head = reply(
+            &plain,
+            "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: x\r\n\r\n",
+        );
+        assert_eq!(
+            head,
+            "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: x\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn only_redirects_have_their_location_rewritten() {
+        for (status, location, relayed) in [
+            (
+                302,
+                "http://cdn.lan/v?a=1",
+                "/http/cdn.lan/v?a=1&r2h-token=k%20y",
+            ),
+            (307, "../v", "/http/media.lan:81/v?r2h-token=k%20y"),
+            (308, "skd://x", "skd://x"),
+            (201, "http://cdn.lan/v", "http://cdn.lan/v"),
+        ] {
+            let head = reply(
+                &exchange(),
+                &format!("HTTP/1.1 {status} x\r\nLOCATION: {location}\r\n\r\n"),
+            );
+            let value = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(": ")?;
+                name.eq_ignore_ascii_case("location").then_some(value)
+            });
+            assert_eq!(value, Some(relayed));
+        }
+    }
+
+    #[test]
+    fn cookies_stay_with_their_upstream() {
+        let head = reply(
+            &exchange(),
+            "HTTP/1.1 200 OK\r\nSet-Cookie: a=b; Path=/\r\nset-cookie: c=d; Path=/live; Domain=elsewhere.lan\r\n\r\n",
+        );
+        let (a, c) = (
+            "\r\nSet-Cookie: a=b; Path=/http/media.lan:81/\r\n",
+            "\r\nset-cookie: c=d; Path=/http/media.lan:81/live\r\n",
+        );
+        assert!(head.contains(a) && head.contains(c), "{head}");
+    }
+}
