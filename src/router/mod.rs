@@ -687,6 +687,14 @@ impl Router {
                 .map_or(0, |source| limits.upload_room(source)),
             _ => 0,
         };
+        // The limits may have shrunk since the last part was taken.
+        if body_room == 0
+            && body_allowed
+            && matches!(sink.feed, Feed::Upstream(_))
+            && sink.client.has_body()
+        {
+            flow::pause_upload(sink, shared);
+        }
         sink.client.receive(body_room, shared, &mut incoming);
         if let Some(lookup) = expired {
             let reason = CloseReason::Lookup(self.lookup_status(lookup));
