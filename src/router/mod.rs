@@ -16,6 +16,8 @@ pub mod invariants;
 mod observe;
 pub mod ready;
 pub mod slots;
+#[cfg(test)]
+mod tests;
 pub mod timers;
 
 use std::collections::{BTreeMap, HashMap};

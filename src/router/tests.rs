@@ -1,0 +1,314 @@
+//! The proxy over real sockets of this host, one tick at a time: what only shows where client, router and origin
+//! meet.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::rc::Rc;
+
+use super::Router;
+use crate::config::Config;
+use crate::net::mio::MioNet;
+use crate::net::tls::TlsConfig;
+use crate::pool::PacketMut;
+
+/// Ticks within which whatever is expected must have happened.
+const TICKS_MAX: usize = 100;
+
+/// A router, and an origin that a test speaks for.
+struct Bench {
+    router: Router,
+    listener: std::net::SocketAddr,
+    origin: TcpListener,
+}
+
+impl Bench {
+    fn new(config: Config) -> Self {
+        let tls = TlsConfig::load(None).expect("settings");
+        let net = MioNet::new(tls).expect("a poll");
+        let mut router = Router::new(Box::new(net), Rc::new(config));
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let listener = router.listen(any).expect("a listener");
+        let origin = TcpListener::bind("127.0.0.1:0").expect("an origin");
+        origin.set_nonblocking(true).expect("it does not block");
+        Self {
+            router,
+            listener,
+            origin,
+        }
+    }
+
+    fn client(&self) -> TcpStream {
+        let client = TcpStream::connect(self.listener).expect("a connection");
+        client.set_nonblocking(true).expect("it does not block");
+        client
+    }
+
+    /// A request for a path of the origin.
+    fn request(&self, method: &str, path: &str, rest: &str) -> String {
+        let origin = self.origin.local_addr().expect("an address");
+        format!("{method} /http/{origin}{path} HTTP/1.1\r\nHost: tv.home\r\n{rest}")
+    }
+
+    /// Lets the router work until `done` has something.
+    fn until<T>(&mut self, mut done: impl FnMut() -> Option<T>) -> T {
+        for _ in 0..TICKS_MAX {
+            if let Some(done) = done() {
+                return done;
+            }
+            let stats = &self.router.shared.stats;
+            let is_over = stats.connections > 0 && stats.connections == stats.connections_closed;
+            assert!(!is_over, "everybody has gone");
+            self.router.tick().expect("a tick");
+        }
+        panic!("nothing comes of it");
+    }
+
+    fn accept(&mut self) -> TcpStream {
+        let origin = self.origin.try_clone().expect("the same origin");
+        let (stream, _) = self.until(|| origin.accept().ok());
+        stream.set_nonblocking(true).expect("it does not block");
+        stream
+    }
+
+    /// Reads what `stream` is sent until it ends in `end`.
+    fn read(&mut self, stream: &TcpStream, end: &str) -> String {
+        let mut text = Vec::new();
+        self.until(|| {
+            receive(stream, &mut text);
+            text.ends_with(end.as_bytes()).then_some(())
+        });
+        String::from_utf8(text).expect("text")
+    }
+
+    /// Reads what `stream` is sent until it is closed.
+    fn read_to_end(&mut self, stream: &TcpStream) -> String {
+        let mut text = Vec::new();
+        self.until(|| receive(stream, &mut text).then_some(()));
+        String::from_utf8(text).expect("text")
+    }
+
+    /// One request and its response over connections that exist already.
+    fn exchange(&mut self, client: &TcpStream, origin: &TcpStream) {
+        let request = self.request("GET", "/a", "\r\n");
+        write(client, &request);
+        self.read(origin, "\r\n\r\n");
+        write(origin, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        self.read(client, "\r\n\r\nok");
+    }
+
+    /// A client, and the connection to the origin that its first request has made.
+    fn acquainted(&mut self) -> (TcpStream, TcpStream) {
+        let client = self.client();
+        write(&client, &self.request("GET", "/a", "\r\n"));
+        let origin = self.accept();
+        self.read(&origin, "\r\n\r\n");
+        write(&origin, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        self.read(&client, "\r\n\r\nok");
+        (client, origin)
+    }
+
+    /// Takes buffers until no more than `bytes` can be had.
+    fn leave_room(&self, bytes: usize) -> Vec<PacketMut> {
+        let pool = &self.router.shared.pool;
+        let free = || pool.bytes_max() - pool.held_bytes();
+        let taken = std::iter::from_fn(|| (free() > bytes).then(|| pool.take_reserved(1)));
+        taken.flatten().collect()
+    }
+}
+
+fn write(mut stream: &TcpStream, text: &str) {
+    stream.write_all(text.as_bytes()).expect("it is taken");
+}
+
+/// Whether the stream has ended.
+fn receive(mut stream: &TcpStream, bytes: &mut Vec<u8>) -> bool {
+    match stream.read_to_end(bytes) {
+        Ok(_) => true,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    }
+}
+
+#[test]
+fn kept_connections_carry_one_request_after_the_other() {
+    let mut bench = Bench::new(Config::default());
+    let (client, origin) = bench.acquainted();
+    for reuses in 1..5 {
+        bench.exchange(&client, &origin);
+        assert_eq!(bench.router.shared.stats.upstream_reuses, reuses);
+    }
+    assert_eq!(bench.router.shared.stats.upstream_connections, 1);
+    // A client that goes on and on is remembered once.
+    assert_eq!(bench.router.reading.len(), 1);
+    assert_eq!(bench.router.streams, 0);
+}
+
+#[test]
+fn connection_made_for_a_local_client_is_not_lent_to_others() {
+    let mut bench = Bench::new(Config::default());
+    let (_local, _origin) = bench.acquainted();
+    let remote = bench.client();
+    write(
+        &remote,
+        &bench.request("GET", "/a", "X-Forwarded-For: 192.0.2.1\r\n\r\n"),
+    );
+    let answer = bench.read_to_end(&remote);
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+}
+
+#[test]
+fn request_that_finds_a_dead_connection_is_made_again() {
+    let mut bench = Bench::new(Config::default());
+    let (client, origin) = bench.acquainted();
+    write(&client, &bench.request("GET", "/b", "\r\n"));
+    bench.read(&origin, "\r\n\r\n");
+    drop(origin);
+    let anew = bench.accept();
+    let request = bench.read(&anew, "\r\n\r\n");
+    assert!(request.starts_with("GET /b HTTP/1.1\r\n"), "{request}");
+    write(&anew, "HTTP/1.1 204 No Content\r\n\r\n");
+    let response = bench.read(&client, "\r\n\r\n");
+    assert!(response.starts_with("HTTP/1.1 204 "), "{response}");
+}
+
+#[test]
+fn request_that_was_begun_to_be_answered_is_not_made_again() {
+    let mut bench = Bench::new(Config::default());
+    let (client, origin) = bench.acquainted();
+    write(&client, &bench.request("GET", "/b", "\r\n"));
+    bench.read(&origin, "\r\n\r\n");
+    write(&origin, "HTTP/1.1 103 Early Hints\r\n\r\n");
+    drop(origin);
+    let response = bench.read_to_end(&client);
+    let both = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 502 ";
+    assert!(response.starts_with(both), "{response}");
+}
+
+#[test]
+fn request_that_cannot_be_made_again_gets_a_new_connection() {
+    let mut bench = Bench::new(Config::default());
+    let (client, _kept) = bench.acquainted();
+    write(
+        &client,
+        &bench.request("POST", "/b", "Content-Length: 2\r\n\r\nab"),
+    );
+    let anew = bench.accept();
+    bench.read(&anew, "\r\n\r\nab");
+    assert_eq!(bench.router.shared.stats.upstream_reuses, 0);
+}
+
+#[test]
+fn farewell_that_comes_with_the_response_is_noticed() {
+    let mut bench = Bench::new(Config::default());
+    let client = bench.client();
+    write(&client, &bench.request("GET", "/a", "\r\n"));
+    let origin = bench.accept();
+    bench.read(&origin, "\r\n\r\n");
+    write(&origin, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    drop(origin);
+    bench.read(&client, "\r\n\r\nok");
+    write(&client, &bench.request("GET", "/b", "\r\n"));
+    let anew = bench.accept();
+    bench.read(&anew, "\r\n\r\n");
+    assert_eq!(bench.router.shared.stats.upstream_reuses, 0);
+}
+
+#[test]
+fn body_that_ends_with_the_connection_is_whole() {
+    let mut bench = Bench::new(Config::default());
+    let client = bench.client();
+    write(&client, &bench.request("GET", "/a", "\r\n"));
+    let origin = bench.accept();
+    bench.read(&origin, "\r\n\r\n");
+    write(&origin, "HTTP/1.0 200 OK\r\n\r\n");
+    bench.read(&client, "\r\n\r\n");
+    write(&origin, "the end");
+    drop(origin);
+    assert_eq!(bench.read_to_end(&client), "the end");
+}
+
+#[test]
+fn early_response_to_an_upload_arrives() {
+    let mut bench = Bench::new(Config::default());
+    let client = bench.client();
+    let rest = "Content-Length: 1000000\r\n\r\nbegin";
+    write(&client, &bench.request("POST", "/a", rest));
+    let origin = bench.accept();
+    bench.read(&origin, "begin");
+    write(
+        &origin,
+        "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n",
+    );
+    drop(origin);
+    write(&client, "more");
+    let response = bench.read_to_end(&client);
+    assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
+    assert!(response.contains("\r\nConnection: close\r\n"), "{response}");
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let mut bench = Bench::new(Config::default());
+    let client = bench.client();
+    let both = bench.request("GET", "/a", "\r\n") + &bench.request("HEAD", "/b", "\r\n");
+    write(&client, &both);
+    let origin = bench.accept();
+    bench.read(&origin, "\r\n\r\n");
+    write(&origin, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na");
+    let request = bench.read(&origin, "\r\n\r\n");
+    assert!(request.starts_with("HEAD /b "), "{request}");
+    write(&origin, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n");
+    let responses = bench.read(&client, "7\r\n\r\n");
+    assert_eq!(
+        responses,
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"
+    );
+}
+
+#[test]
+fn errors_have_no_body_for_head() {
+    let mut bench = Bench::new(Config::default());
+    let client = bench.client();
+    write(&client, &bench.request("HEAD", "/a", "\r\n"));
+    drop(bench.accept());
+    let answer = bench.read_to_end(&client);
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+/// The smallest pool there is.
+fn poor() -> Config {
+    Config {
+        pool_buffers_max: crate::limits::POOL_UNITS_MIN,
+        ..Config::default()
+    }
+}
+
+#[test]
+fn playlist_that_outgrows_the_memory_is_answered_with_503() {
+    let mut bench = Bench::new(poor());
+    let client = bench.client();
+    write(&client, &bench.request("GET", "/a.m3u8", "\r\n"));
+    let origin = bench.accept();
+    bench.read(&origin, "\r\n\r\n");
+    let playlist = "a\n".repeat(15_000);
+    let length = playlist.len();
+    write(
+        &origin,
+        &format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{playlist}"),
+    );
+    let answer = bench.read_to_end(&client);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+}
+
+#[test]
+fn request_without_memory_for_its_head_is_answered_at_once() {
+    let mut bench = Bench::new(poor());
+    let client = bench.client();
+    let long = format!("X-Long: {}\r\n\r\n", "x".repeat(3000));
+    write(&client, &bench.request("GET", "/a", &long));
+    let held = bench.leave_room(2048);
+    let answer = bench.read_to_end(&client);
+    drop(held);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("no memory"), "{answer}");
+}
