@@ -90,6 +90,10 @@ pub const HOLE_WAIT: Duration = Duration::from_millis(50);
 pub const START_WAIT: Duration = Duration::from_millis(20);
 /// A client that has skipped and caught up waits this long for a point at which a decoder can start.
 pub const RESUME_WAIT: Duration = Duration::from_secs(2);
+/// A router that nobody uses gives its memory back after this long.
+pub const SETTLE_WAIT: Duration = Duration::from_secs(1);
+/// The addresses of this host are looked up again after this long.
+pub const OWN_ADDRESSES_WAIT: Duration = Duration::from_secs(10);
 /// Groups received at a time, lingering ones included.
 pub const CHANNELS_MAX: usize = 1024;
 /// Default of `--channel-linger`.
@@ -159,6 +163,8 @@ pub const ADDRESSES_MAX: usize = 16;
 pub const HTTP_CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
 /// Default of `--http-head-timeout`: players count on an answer after about so long (http-proxy spec §9).
 pub const HTTP_HEAD_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
+/// A head or a playlist that comes bit by bit may take so many times `--http-head-timeout` in all.
+pub const HEAD_TRICKLE_FACTOR: u32 = 10;
 /// Default of `--http-idle-timeout`. Chosen: longer than any segment a live packager waits for.
 pub const HTTP_IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 /// Bytes read from a TCP upstream at a time, so that a client which does not keep up pins little.

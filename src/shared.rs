@@ -1,10 +1,11 @@
 //! What any entity may use besides itself.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
 use crate::config::Config;
-use crate::limits::{POOL_TRIM_BYTES, POOL_TRIM_INTERVAL, POOL_UNIT_BYTES};
+use crate::limits::{OWN_ADDRESSES_WAIT, POOL_TRIM_BYTES, POOL_TRIM_INTERVAL, POOL_UNIT_BYTES};
 use crate::net::{Batch, Net};
 use crate::pool::Pool;
 use crate::stats::Stats;
@@ -23,6 +24,8 @@ pub struct Shared {
     pub now: Instant,
     /// When spare buffers were last looked through.
     trimmed_at: Instant,
+    /// The addresses of this host, and when they were looked up.
+    own_addresses: Option<(Instant, Vec<IpAddr>)>,
     /// Scratch space for datagrams.
     batch: Option<Box<Batch>>,
     /// Scratch space for what clients send and for datagrams put together.
@@ -40,6 +43,7 @@ impl Shared {
             config,
             now,
             trimmed_at: now,
+            own_addresses: None,
             batch: None,
             scratch: Vec::new(),
         }
@@ -53,6 +57,17 @@ impl Shared {
                 self.net.trim_heap();
             }
         }
+    }
+
+    /// The addresses of this host, looked up not long ago.
+    pub fn own_addresses(&mut self) -> &[IpAddr] {
+        let is_old = |(since, _): &(Instant, _)| self.now >= *since + OWN_ADDRESSES_WAIT;
+        if self.own_addresses.as_ref().is_none_or(is_old) {
+            self.own_addresses = Some((self.now, self.net.own_addresses()));
+        }
+        self.own_addresses
+            .as_ref()
+            .map_or(&[], |(_, addresses)| addresses)
     }
 
     /// Gives back what only streams need: a quiet router is a small one.

@@ -17,10 +17,12 @@ pub enum Complaint {
     Accept,
     /// A request had no access token, or a wrong one.
     Token,
+    /// An upstream failed.
+    Upstream,
 }
 
 /// How many kinds there are.
-const KINDS: usize = Complaint::Token as usize + 1;
+const KINDS: usize = Complaint::Upstream as usize + 1;
 
 /// When each kind was last logged, and how often it has happened since.
 #[derive(Debug, Default)]

@@ -190,17 +190,13 @@ impl Router {
             fetch.destination.origin.host().to_string(),
             fetch.destination.origin.port(),
         );
-        let policy = &self.shared.config.upstream_policy;
         let mut own = self.listening.clone();
         let is_local = fetch.destination.is_local;
         if !is_local {
-            let addresses = self.shared.net.own_addresses();
-            own.extend(
-                addresses
-                    .into_iter()
-                    .map(|address| SocketAddr::new(address, 0)),
-            );
+            let addresses = self.shared.own_addresses().iter();
+            own.extend(addresses.map(|address| SocketAddr::new(*address, 0)));
         }
+        let policy = &self.shared.config.upstream_policy;
         let mut permitted = Vec::new();
         let mut denied = None;
         for address in addresses {

@@ -30,8 +30,8 @@ use crate::arena::Arena;
 use crate::client::{Client, Ended, Incoming};
 use crate::config::Config;
 use crate::limits::{
-    ACCEPT_RETRY, ACCEPTS_PER_TURN, CONNECTIONS_MAX, CONNECTIONS_READING_MAX, STOP_WAIT,
-    UPSTREAM_READ_BYTES,
+    ACCEPT_RETRY, ACCEPTS_PER_TURN, CONNECTIONS_MAX, CONNECTIONS_READING_MAX, SETTLE_WAIT,
+    STOP_WAIT, UPSTREAM_READ_BYTES,
 };
 use crate::net::{Edge, Event, Io, LookupId, Net, Signal, SocketId, Watched};
 use crate::pool::Run;
@@ -74,6 +74,8 @@ pub struct Router {
     stop_at: Option<Instant>,
     /// How many connections there had been when memory was last given back.
     settled_at: u64,
+    /// Since when nobody is there; unset once memory has been given back.
+    quiet_since: Option<Instant>,
     /// Scratch, reused.
     events: Vec<Event>,
     runs: Vec<Run>,
@@ -111,6 +113,7 @@ impl Router {
             streams: 0,
             stop_at: None,
             settled_at: 0,
+            quiet_since: None,
             events: Vec::new(),
             runs: Vec::new(),
             outcomes: Vec::new(),
@@ -148,6 +151,17 @@ impl Router {
     pub fn settle(&mut self) {
         self.shared.release_memory();
         self.settled_at = self.shared.stats.connections;
+    }
+
+    /// Gives memory back when it has been quiet for a while: not between clients that come one after another.
+    fn settle_if_due(&mut self) {
+        if !self.is_quiet() {
+            self.quiet_since = None;
+        } else if self.shared.now >= *self.quiet_since.get_or_insert(self.shared.now) + SETTLE_WAIT
+        {
+            self.quiet_since = None;
+            self.settle();
+        }
     }
 
     /// Whether nobody is connected, nothing is received, and this has not been noted yet.
@@ -201,9 +215,7 @@ impl Router {
             }
         }
         self.reap();
-        if self.is_quiet() {
-            self.settle();
-        }
+        self.settle_if_due();
         self.shared.trim_if_due();
         self.waiters.wake(
             &self.shared,
@@ -222,7 +234,8 @@ impl Router {
         if !self.run.is_empty() {
             return Some(Duration::ZERO);
         }
-        let next = [self.timers.next_at(), self.stop_at]
+        let settle_at = self.quiet_since.map(|since| since + SETTLE_WAIT);
+        let next = [self.timers.next_at(), self.stop_at, settle_at]
             .into_iter()
             .flatten()
             .min()?;
@@ -658,7 +671,9 @@ impl Router {
             }
             UpstreamEnd::Failed(error) => {
                 let reason = CloseReason::Upstream(error);
-                log::log!(reason.level(), "client {client}: {}", reason.detail());
+                let text = format!("client {client}: {}", reason.detail());
+                self.complaints
+                    .warn(Complaint::Upstream, self.shared.now, &text);
                 self.end_stream(client, &reason);
             }
         }

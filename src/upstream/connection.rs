@@ -148,8 +148,12 @@ impl Connection {
             .map_or(true, |bytes| bytes > 0)
     }
 
-    /// Whether the connection can carry another request: nothing has come, and it has not ended.
+    /// Whether the connection can carry another request: as far as is known nothing has come, and it has not
+    /// ended.
     pub fn is_clean(&mut self, net: &mut dyn Net) -> bool {
+        if !self.can_read() {
+            return true;
+        }
         let mut byte = [0];
         matches!(self.read(net, &mut byte), Ok(Io::Blocked)) && !self.can_read()
     }

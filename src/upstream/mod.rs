@@ -20,8 +20,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    FAST_BODY_BYTES, FAST_BODY_PIECE_BYTES, FAST_BODY_PIECE_WAIT, FAST_BODY_TIME, PIPE_BYTES,
-    PIPED_BODY_BYTES_MIN, UPSTREAM_BYTES_PER_TURN, UPSTREAM_READ_BYTES, UPSTREAM_READ_BYTES_FAST,
+    FAST_BODY_BYTES, FAST_BODY_PIECE_BYTES, FAST_BODY_PIECE_WAIT, FAST_BODY_TIME,
+    HEAD_TRICKLE_FACTOR, PIPE_BYTES, PIPED_BODY_BYTES_MIN, UPSTREAM_BYTES_PER_TURN,
+    UPSTREAM_READ_BYTES, UPSTREAM_READ_BYTES_FAST,
 };
 use crate::net::{Edge, Io, PipeId, SocketId, Writer};
 use crate::pool::{Charge, Packet};
@@ -164,6 +165,8 @@ pub struct Upstream {
     reused: bool,
     /// When the upstream last took something, brought something, or was let go on.
     progress_at: Instant,
+    /// When it last took a part of the request.
+    sent_at: Instant,
     /// The body goes through this pipe.
     pipe: Option<PipeId>,
     /// The pipe or the socket stopped the last filling, and which of them cannot be told yet.
@@ -252,6 +255,7 @@ impl Upstream {
             send_failed: false,
             reused,
             progress_at: shared.now,
+            sent_at: shared.now,
             pipe: None,
             pipe_unclear: false,
             pieces: Pieces::new(shared.now),
@@ -304,18 +308,19 @@ impl Upstream {
         match &self.phase {
             Phase::Connecting(connecting) => connecting.deadline(),
             Phase::Open(_) => {
-                let (_, patience) = self.wait(paused, shared)?;
+                let (_, _, at) = self.wait(paused, shared)?;
                 let piece = self.pieces.large.then_some(FAST_BODY_PIECE_WAIT);
-                Some(self.progress_at + piece.unwrap_or(patience))
+                Some(piece.map_or(at, |piece| self.progress_at + piece))
             }
             Phase::Closed => None,
         }
     }
 
-    /// What is waited for, and how long it may take.
-    fn wait(&self, paused: bool, shared: &Shared) -> Option<(Wait, Duration)> {
+    /// What is waited for, how long it may take, and when that is over.
+    fn wait(&self, paused: bool, shared: &Shared) -> Option<(Wait, Duration, Instant)> {
         let config = &shared.config;
-        if matches!(&self.phase, Phase::Open(connection) if connection.is_handshaking()) {
+        let (wait, waited) = if matches!(&self.phase, Phase::Open(connection) if connection.is_handshaking())
+        {
             Some((Wait::Handshake, config.http_connect_timeout))
         } else if !self.queue.is_empty() {
             Some((Wait::Send, config.http_idle_timeout))
@@ -328,7 +333,19 @@ impl Upstream {
         } else {
             // The client has not sent its body yet; that it does so is watched elsewhere.
             None
+        }?;
+        let at = self.progress_at + waited;
+        if wait == Wait::Head {
+            // What trickles in counts as progress, but not for ever.
+            let whole = waited * HEAD_TRICKLE_FACTOR;
+            let last = self.sent_at + whole;
+            return Some(if last < at {
+                (wait, whole, last)
+            } else {
+                (wait, waited, at)
+            });
         }
+        Some((wait, waited, at))
     }
 
     /// Whether the connection is over.
@@ -369,7 +386,7 @@ impl Upstream {
     /// The request's body is complete.
     pub fn end_body(&mut self, now: Instant) {
         self.request_complete = true;
-        self.progress_at = now;
+        (self.progress_at, self.sent_at) = (now, now);
     }
 
     /// Reading is allowed again after a pause.
@@ -441,14 +458,18 @@ impl Upstream {
             .and_then(|written| connection.flush(&mut *shared.net).map(|_| written));
         match flushed {
             Ok(0) => {}
-            Ok(_) => self.progress_at = shared.now,
+            Ok(_) => (self.progress_at, self.sent_at) = (shared.now, shared.now),
             Err(error) => {
                 // An answer that was given before the body was complete can still be read.
                 self.queue.clear();
                 self.send_failed = true;
                 if connection.is_plain() {
                     // Whose edge may not have been seen yet; if there is none, the read tells what is wrong.
-                    connection.note(true, false);
+                    connection.note(Edge {
+                        readable: true,
+                        writable: false,
+                        ended: true,
+                    });
                 } else if !connection.can_read() {
                     self.break_off(error, outcomes);
                 }
@@ -685,7 +706,7 @@ impl Upstream {
         if !matches!(self.phase, Phase::Open(_)) {
             return;
         }
-        let Some((wait, waited)) = self.wait(paused, shared) else {
+        let Some((wait, waited, at)) = self.wait(paused, shared) else {
             return;
         };
         if self.pieces.large && self.progress_at + FAST_BODY_PIECE_WAIT <= shared.now {
@@ -695,7 +716,7 @@ impl Upstream {
                 connection.set_receive_low_water(&mut *shared.net, 1);
             }
         }
-        if self.progress_at + waited <= shared.now {
+        if at <= shared.now {
             self.fail(UpstreamError::TimedOut { wait, waited }, outcomes);
         }
     }
