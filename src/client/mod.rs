@@ -767,6 +767,7 @@ impl RequestError {
             Self::Framing(error) => (error.status(), error.to_string()),
         };
         let status = match status {
+            413 => Status::ContentTooLarge,
             414 => Status::UriTooLong,
             431 => Status::HeadersTooLarge,
             501 => Status::NotImplemented,
