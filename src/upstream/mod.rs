@@ -460,7 +460,8 @@ impl Upstream {
             Ok(0) => {}
             Ok(_) => (self.progress_at, self.sent_at) = (shared.now, shared.now),
             Err(error) => {
-                // An answer that was given before the body was complete can still be read.
+                // An answer that was given before the body was complete can still be read; but none comes before
+                // there are keys.
                 self.queue.clear();
                 self.send_failed = true;
                 if connection.is_plain() {
@@ -470,7 +471,7 @@ impl Upstream {
                         writable: false,
                         ended: true,
                     });
-                } else if !connection.can_read() {
+                } else if connection.is_handshaking() || !connection.can_read() {
                     self.break_off(error, outcomes);
                 }
             }
