@@ -3,7 +3,8 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use crate::support::namespace::{WEST, with_links};
+use crate::proxy::flow;
+use crate::support::namespace::{WEST, with_links, with_loopback_only};
 use crate::support::sender::{Framing, Source};
 use crate::support::server::Server;
 use crate::support::{TempDir, ffmpeg, proc, ts, wait_for};
@@ -117,4 +118,22 @@ fn client_that_does_not_read_for_forty_seconds_is_not_cut_off() {
         drop(sender);
         server.stop_empty();
     });
+}
+
+#[test]
+fn crowd_of_slow_clients_gets_four_mebibytes_each_out_of_a_small_pool() {
+    with_loopback_only(|| {
+        flow::shorten_frames();
+        flow::crowd_gets_every_byte(100, 64, 50_000);
+    });
+}
+
+#[test]
+fn proxied_client_that_stalls_for_three_minutes_gets_the_rest() {
+    flow::stalled_client_gets_the_rest(Duration::from_secs(180), 1536);
+}
+
+#[test]
+fn gibibyte_arrives_unchanged_at_a_slow_and_a_fast_client() {
+    flow::slow_and_fast_client_get_the_same(16_384, 16 << 20);
 }

@@ -13,6 +13,7 @@ mod http;
 mod membership;
 mod permission;
 mod process;
+mod proxy;
 mod sharing;
 mod stream;
 mod support;

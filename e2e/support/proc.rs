@@ -78,6 +78,19 @@ pub(crate) fn igmp_sources(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/net/mcfilter")).expect("a process of ours")
 }
 
+/// Memory of the process's own that is present.
+pub(crate) fn resident_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process of ours");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kilobytes
+        .and_then(|text| text.parse::<u64>().ok())
+        .expect("a size")
+        << 10
+}
+
 /// Signals the process ignores, as a bit mask.
 pub(crate) fn ignored_signals(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process of ours");
