@@ -177,9 +177,10 @@ pub(crate) fn crowd_gets_every_byte(clients: usize, blocks: u64, rate: u64) {
     let grown = resident_bytes_max.saturating_sub(before);
     println!("{grown} bytes grown, origin at most {ahead_bytes_max} ahead");
     assert!(grown < 4 << 20, "the process has grown by {grown} bytes");
+    // A small body fits into the kernel's buffers as a whole.
     let whole = clients as u64 * body_bytes as u64;
     assert!(
-        ahead_bytes_max < whole * 3 / 4,
+        body_bytes < 2 << 20 || ahead_bytes_max < whole / 2,
         "nobody was ever held back: {ahead_bytes_max}"
     );
     drop(streams);
