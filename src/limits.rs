@@ -173,6 +173,8 @@ pub const UPSTREAM_READ_BYTES: usize = 16 << 10;
 pub const UPSTREAM_READ_BYTES_FAST: usize = 256 << 10;
 /// Bytes brought from one TCP upstream per turn, more or less.
 pub const UPSTREAM_BYTES_PER_TURN: usize = 1 << 20;
+/// How often in a turn a body that rushes through is moved on.
+pub const UPSTREAM_ROUNDS_PER_TURN: usize = 4;
 /// Size of a pipe that a body goes through, bytes: the most an unprivileged process is given (`pipe(7)`).
 pub const PIPE_BYTES: usize = 1 << 20;
 /// A body that has this much left, for a client that may be given as much, goes through a pipe. Chosen: opening

@@ -31,7 +31,7 @@ use crate::client::{Client, Ended, Incoming};
 use crate::config::Config;
 use crate::limits::{
     ACCEPT_RETRY, ACCEPTS_PER_TURN, CONNECTIONS_MAX, CONNECTIONS_READING_MAX, SETTLE_WAIT,
-    STOP_WAIT, UPSTREAM_READ_BYTES,
+    STOP_WAIT, UPSTREAM_READ_BYTES, UPSTREAM_ROUNDS_PER_TURN,
 };
 use crate::net::{Edge, Event, Io, LookupId, Net, Signal, SocketId, Watched};
 use crate::pool::Run;
@@ -537,7 +537,18 @@ impl Router {
         );
     }
 
+    /// Lets an upstream bring what its client can take; more than once while a body rushes through, because to
+    /// fill the client's socket in one go costs fewer wake-ups at its other end than bit by bit.
     fn run_upstream(&mut self, id: UpstreamId) {
+        for _ in 0..UPSTREAM_ROUNDS_PER_TURN {
+            if !self.run_upstream_once(id) {
+                return;
+            }
+        }
+    }
+
+    /// Tells whether the upstream has more and its client has taken everything so far.
+    fn run_upstream_once(&mut self, id: UpstreamId) -> bool {
         let wanted = UPSTREAM_READ_BYTES.min(self.shared.pool.buffer_bytes_max());
         flow::reclaim_patient(wanted, &mut self.channels, &mut self.shared);
         let limits = self.limits();
@@ -553,14 +564,15 @@ impl Router {
             ..
         } = self;
         let Some(source) = upstreams.get_mut(id) else {
-            return;
+            return false;
         };
         source.queued = false;
         let client = source
             .client
             .and_then(|client| Some((client, clients.get_mut(client)?)));
         let Some((client_id, sink)) = client else {
-            return graveyard.push(Entity::Upstream(id));
+            graveyard.push(Entity::Upstream(id));
+            return false;
         };
         let grant = source.may_read().then(|| limits.grant(sink));
         source.upstream.run(grant, shared, &mut outcomes);
@@ -603,7 +615,8 @@ impl Router {
         }
         self.outcomes = outcomes;
         if let Some(end) = end {
-            return self.finish_upstream(id, client_id, end);
+            self.finish_upstream(id, client_id, end);
+            return false;
         }
         flow::on_upstream_drain(source, sink, run, limits, shared.now);
         // At once, while what was brought is at hand: nobody else adds to it. Only what the client does not take
@@ -616,14 +629,17 @@ impl Router {
             shared,
             ..
         } = self;
+        let mut rushes = false;
         if let (Some(sink), Some(source)) = (clients.get_mut(client_id), upstreams.get_mut(id)) {
             let full = pipe_full && sink.client.queue().piped_bytes() > 0;
             if full || limits.room(sink) == 0 {
                 flow::pause(sink, source, shared);
             }
+            rushes = sink.pipe.is_some() && sink.client.keeps_up() && source.runnable();
         }
         self.after_upstream_turn(id);
         self.after_turn(client_id);
+        rushes
     }
 
     /// Queues an upstream that can get on, and arms it.
