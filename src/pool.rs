@@ -393,6 +393,13 @@ impl Charge {
         true
     }
 
+    /// Adds `bytes` that are there already, whatever has been taken since room was made sure of.
+    pub fn count(&mut self, bytes: usize) {
+        self.accounts.make_room(bytes);
+        self.accounts.hold(bytes);
+        self.bytes += bytes;
+    }
+
     /// Takes `bytes` off, at most all there are.
     pub fn shrink(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);

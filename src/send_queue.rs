@@ -85,8 +85,10 @@ impl SendQueue {
 
     /// Notes that `bytes` more have been put into the pipe.
     pub fn note_piped(&mut self, bytes: usize) {
-        let counted = self.piped.as_mut().map(|piped| piped.charge.grow(bytes));
-        debug_assert_eq!(counted, Some(true), "room was made sure of before");
+        debug_assert!(self.piped.is_some(), "a pipe was attached before");
+        if let Some(piped) = &mut self.piped {
+            piped.charge.count(bytes);
+        }
     }
 
     /// Bytes in the pipe.
