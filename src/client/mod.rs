@@ -223,7 +223,9 @@ impl Client {
         if self.body.is_some() {
             body_allowed && (self.socket.readable || !self.ahead.is_empty())
         } else {
-            self.socket.readable && self.ahead.len() < READ_AHEAD_BYTES_MAX
+            // What is discarded has no limit: unread bytes would reset the connection when it is closed.
+            let room = self.ahead.len() < READ_AHEAD_BYTES_MAX || !self.keeps_what_comes();
+            self.socket.readable && room
         }
     }
 
