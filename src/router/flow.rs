@@ -194,7 +194,8 @@ pub fn on_client_drain(
     if let Some(source) = upstreams.get_mut(id) {
         source.upstream_paused = PauseFlag(false);
         source.upstream.resume(now);
-        run.push_if(source.runnable(), Entity::Upstream(id), &mut source.queued);
+        // Even if nothing waits to be read: its deadline counts again, and its turn arms it.
+        run.push(Entity::Upstream(id), &mut source.queued);
     }
 }
 
@@ -242,7 +243,7 @@ impl Waiters {
                     if let Some(source) = upstreams.get_mut(id) {
                         source.starved = false;
                         source.upstream.resume(shared.now);
-                        run.push_if(source.runnable(), entity, &mut source.queued);
+                        run.push(entity, &mut source.queued);
                     }
                 }
                 Entity::Client(id) => {

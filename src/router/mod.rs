@@ -635,7 +635,10 @@ impl Router {
             if full || limits.room(sink) == 0 {
                 flow::pause(sink, source, shared);
             }
-            rushes = sink.pipe.is_some() && sink.client.keeps_up() && source.runnable();
+            rushes = sink.pipe.is_some()
+                && !sink.client.is_closed()
+                && sink.client.keeps_up()
+                && source.runnable();
         }
         self.after_upstream_turn(id);
         self.after_turn(client_id);
