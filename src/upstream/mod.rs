@@ -163,6 +163,8 @@ pub struct Upstream {
     send_failed: bool,
     /// The connection has carried a request before this one.
     reused: bool,
+    /// Something of the request has been sent.
+    asked: bool,
     /// When the upstream last took something, brought something, or was let go on.
     progress_at: Instant,
     /// When it last took a part of the request.
@@ -254,6 +256,7 @@ impl Upstream {
             lacks_head,
             send_failed: false,
             reused,
+            asked: false,
             progress_at: shared.now,
             sent_at: shared.now,
             pipe: None,
@@ -297,7 +300,7 @@ impl Upstream {
             Phase::Open(connection) => {
                 (may_read && connection.can_read() && !self.pipe_unclear)
                     || (connection.is_writable() && !self.queue.is_empty())
-                    || connection.can_flush()
+                    || (connection.can_flush() && !self.send_failed)
             }
             Phase::Closed => false,
         }
@@ -322,12 +325,14 @@ impl Upstream {
         let (wait, waited) = if matches!(&self.phase, Phase::Open(connection) if connection.is_handshaking())
         {
             Some((Wait::Handshake, config.http_connect_timeout))
+        } else if paused || self.pipe_unclear {
+            // It may have answered already, and may take no more before that is read. Nor is it to blame while
+            // it may be the pipe that is full.
+            None
         } else if !self.queue.is_empty() {
             Some((Wait::Send, config.http_idle_timeout))
         } else if !self.session.awaits_head() {
-            // Nor is it to blame while it may be the pipe that is full.
-            let free = !paused && !self.pipe_unclear;
-            free.then_some((Wait::Body, config.http_idle_timeout))
+            Some((Wait::Body, config.http_idle_timeout))
         } else if self.request_complete || self.send_failed {
             Some((Wait::Head, config.http_head_timeout))
         } else {
@@ -451,6 +456,17 @@ impl Upstream {
         let Phase::Open(connection) = &mut self.phase else {
             return;
         };
+        if self.send_failed {
+            return;
+        }
+        // A farewell that came since the connection was found clean must not be taken for the answer.
+        if self.reused && !self.asked && connection.can_read() {
+            let net = &mut *shared.net;
+            if !connection.is_clean(net) {
+                let error = io::ErrorKind::ConnectionAborted.into();
+                return self.break_off(error, outcomes);
+            }
+        }
         let sends = &mut shared.stats.to_upstreams;
         let flushed = self
             .queue
@@ -458,7 +474,10 @@ impl Upstream {
             .and_then(|written| connection.flush(&mut *shared.net).map(|_| written));
         match flushed {
             Ok(0) => {}
-            Ok(_) => (self.progress_at, self.sent_at) = (shared.now, shared.now),
+            Ok(_) => {
+                self.asked = true;
+                (self.progress_at, self.sent_at) = (shared.now, shared.now);
+            }
             Err(error) => {
                 // An answer that was given before the body was complete can still be read; but none comes before
                 // there are keys.
