@@ -113,6 +113,12 @@ impl Limits {
         self.normal / 100 * QUEUE_LOW_PERCENT
     }
 
+    /// The high mark of a client that keeps up, and of an upload.
+    #[cfg(test)]
+    pub(crate) fn highest(&self) -> usize {
+        self.normal / 100 * QUEUE_HIGH_PERCENT
+    }
+
     /// Keeps up the judgement whether `sink` is slow (server spec §11.3).
     pub fn judge_pace(&self, sink: &mut ClientSlot, shared: &Shared) {
         let enter = (self.share * 3 / 2).min(self.normal / 10 * 9);

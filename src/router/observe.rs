@@ -1,6 +1,7 @@
 //! What the oracles of the simulation may look at. Tests only.
 
 use super::Router;
+use super::flow::Limits;
 use super::slots::{ChannelSlot, ClientSlot, UpstreamSlot};
 use crate::arena::Arena;
 use crate::shared::Shared;
@@ -16,6 +17,10 @@ impl Router {
 
     pub(crate) fn upstreams(&self) -> &Arena<UpstreamSlot> {
         &self.upstreams
+    }
+
+    pub(crate) fn flow_limits(&self) -> Limits {
+        self.limits()
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -35,6 +40,7 @@ impl Router {
         assert!(self.clients.is_empty(), "clients are left");
         assert!(self.channels.is_empty(), "channels are left");
         assert!(self.upstreams.is_empty(), "upstreams are left");
+        assert!(self.idles.is_empty(), "connections are kept");
         assert!(self.run.is_empty(), "somebody is queued");
         assert!(self.waiters.is_empty(), "somebody waits for buffers");
         assert!(self.timers.is_empty(), "timers are armed for the dead");

@@ -7,11 +7,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::media::{Expected, Rng, Sent, Viewer, body_byte, payload};
-use super::net::World;
+use super::media::{Expected, Rng, Sent, Viewer, payload};
+use super::web::Server;
+use super::world::World;
 
-/// Bytes of a server's answer that wait for the router at most.
-const WINDOW_BYTES: usize = 64 << 10;
+/// Bytes of what a client sends that wait for the router at most.
+const UPLOAD_WINDOW_BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(super) enum Peer {
@@ -33,20 +34,14 @@ impl Peer {
     pub(super) fn is_listening(&self) -> bool {
         match self {
             Self::Client(client) => client.is_listening(),
-            _ => false,
+            Self::Server(_) => true,
+            Self::Sender(_) => false,
         }
     }
 
     pub(super) fn client(&self) -> Option<&Client> {
         match self {
             Self::Client(client) => Some(client),
-            _ => None,
-        }
-    }
-
-    pub(super) fn server(&self) -> Option<&Server> {
-        match self {
-            Self::Server(server) => Some(server),
             _ => None,
         }
     }
@@ -86,6 +81,27 @@ pub(super) enum Ended {
     /// The router has cut the connection.
     Cut,
     Left(Leave),
+    /// It had all that it wanted and has closed.
+    Satisfied,
+}
+
+/// A part of what a client sends, and what it waits for before.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) cue: Cue,
+    pub(super) bytes: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cue {
+    AtOnce,
+    /// So many answers have been read, and a pause is over.
+    Answered {
+        count: usize,
+        pause: Duration,
+    },
+    /// An interim response, or a second without one.
+    ToldToGoOn,
 }
 
 #[derive(Debug)]
@@ -93,6 +109,17 @@ pub(super) struct Client {
     pub(super) begin: Instant,
     pub(super) request: Vec<u8>,
     pub(super) sent: usize,
+    /// What is sent behind `request`, and when.
+    pub(super) later: VecDeque<Step>,
+    /// Exchanges asked for, and where in all that is sent each of them ends.
+    pub(super) numbers: Vec<usize>,
+    pub(super) ends: Vec<usize>,
+    /// Where sending stops for a while.
+    pub(super) stalls: VecDeque<(usize, Duration)>,
+    /// The longest of these, and of the pauses before a request.
+    pub(super) dawdles: Duration,
+    /// Closes so long after the last answer.
+    pub(super) leaves_when_done: Option<Duration>,
     /// Bytes of the request per piece, and the time between two.
     pub(super) piece: (usize, Duration),
     pub(super) expected: Expected,
@@ -111,6 +138,10 @@ pub(super) struct Client {
     pub(super) received: u64,
     pub(super) ended: Option<(Instant, Ended)>,
     next_read: Option<Instant>,
+    next_send: Option<Instant>,
+    ready_since: Option<Instant>,
+    interims_seen: usize,
+    satisfied_at: Option<Instant>,
 }
 
 impl Client {
@@ -119,6 +150,12 @@ impl Client {
             begin,
             request,
             sent: 0,
+            later: VecDeque::new(),
+            numbers: Vec::new(),
+            ends: Vec::new(),
+            stalls: VecDeque::new(),
+            dawdles: Duration::ZERO,
+            leaves_when_done: None,
             piece: (usize::MAX, Duration::ZERO),
             expected,
             by_name: false,
@@ -133,6 +170,10 @@ impl Client {
             received: 0,
             ended: None,
             next_read: None,
+            next_send: None,
+            ready_since: None,
+            interims_seen: 0,
+            satisfied_at: None,
         }
     }
 
@@ -152,9 +193,11 @@ impl Client {
         let now = world.now;
         if !self.connected {
             self.connected = true;
-            world.dial(index, self.to_peer_max, Viewer::new(self.expected));
+            let mut viewer = Viewer::new(self.expected);
+            viewer.replies.numbers.clone_from(&self.numbers);
+            world.dial(index, self.to_peer_max, viewer);
         }
-        let mut next = self.send(index, world);
+        let mut next = None;
         if let Some((at, how)) = self.leave {
             if at <= now {
                 self.depart(how, index, world);
@@ -204,26 +247,125 @@ impl Client {
         if connection.to_peer > 0 && !self.stopped {
             next = earlier(next, self.next_read.or(Some(now)));
         }
-        next
+        if let Some(pause) = self.leaves_when_done
+            && self.is_satisfied(index, world)
+        {
+            let at = *self.satisfied_at.get_or_insert(now) + pause;
+            if at <= now {
+                self.ended = Some((now, Ended::Satisfied));
+                let connection = world.connection(index);
+                connection.to_router_finished = true;
+                connection.peer_gone = true;
+                world.touch(index);
+                return None;
+            }
+            next = earlier(next, Some(at));
+        }
+        earlier(next, self.send(index, world))
     }
 
+    /// Sends what is due; returns when there is more to send.
     fn send(&mut self, index: usize, world: &mut World) -> Option<Instant> {
-        let (bytes, pause) = self.piece;
-        let due = world.now.saturating_duration_since(self.begin);
+        let now = world.now;
+        let wait = self.release(index, world);
         while self.sent < self.request.len() {
-            let number = (self.sent / bytes) as u32;
-            if due < pause * number {
-                return Some(self.begin + pause * number);
+            if let Some(at) = self.next_send.filter(|at| *at > now) {
+                return earlier(wait, Some(at));
             }
-            let end = self.request.len().min(self.sent.saturating_add(bytes));
-            let piece = self.request[self.sent..end].to_vec();
-            self.sent = end;
+            if let Some((at, time)) = self.stalls.front().copied()
+                && at <= self.sent
+            {
+                self.stalls.pop_front();
+                self.next_send = Some(now + time);
+                world.note("upload stalls");
+                continue;
+            }
             let connection = world.connection(index);
-            connection.to_router.extend(piece);
-            connection.to_router_finished |= self.half_closes && end == self.request.len();
+            let room = UPLOAD_WINDOW_BYTES.saturating_sub(connection.to_router.len());
+            if room == 0 {
+                // The router reads, which wakes this client.
+                return wait;
+            }
+            let (bytes, pause) = self.piece;
+            let mut end = self
+                .request
+                .len()
+                .min(self.sent.saturating_add(bytes.min(room)));
+            if let Some((at, _)) = self.stalls.front() {
+                end = end.min(*at);
+            }
+            connection.to_router.extend(&self.request[self.sent..end]);
+            self.sent = end;
+            self.next_send = Some(now + pause);
             world.touch(index);
         }
+        if self.half_closes && self.later.is_empty() {
+            world.connection(index).to_router_finished = true;
+            world.touch(index);
+        }
+        wait
+    }
+
+    /// Appends what may be sent by now; returns when to ask again.
+    fn release(&mut self, index: usize, world: &mut World) -> Option<Instant> {
+        let now = world.now;
+        while let Some(step) = self.later.front() {
+            let connection = world.connection(index);
+            let replies = connection.viewer.as_ref().map(|viewer| &viewer.replies);
+            let (answers, interims) =
+                replies.map_or((0, 0), |replies| (replies.done.len(), replies.interims));
+            let read = connection.to_peer == 0 && !self.stopped;
+            let sent = self.sent == self.request.len();
+            let ready = match step.cue {
+                Cue::AtOnce => true,
+                Cue::Answered { count, .. } => answers >= count && read && sent,
+                // Whether it was told so or has waited long enough, it goes on.
+                Cue::ToldToGoOn => sent,
+            };
+            if !ready {
+                return None;
+            }
+            let told = interims > self.interims_seen;
+            let pause = match step.cue {
+                Cue::AtOnce => Duration::ZERO,
+                Cue::Answered { pause, .. } => pause,
+                Cue::ToldToGoOn if told && read => Duration::ZERO,
+                Cue::ToldToGoOn => Duration::from_secs(1),
+            };
+            let since = *self.ready_since.get_or_insert(now);
+            if now < since + pause {
+                return Some(since + pause);
+            }
+            self.ready_since = None;
+            if let Some(step) = self.later.pop_front() {
+                if step.cue == Cue::ToldToGoOn && told {
+                    world.note("told to go on");
+                }
+                self.interims_seen = interims;
+                self.request.extend(step.bytes);
+            }
+        }
         None
+    }
+
+    /// The longest time in which it sends nothing although it might.
+    pub(super) fn longest_pause(&self) -> Duration {
+        let stop = match self.pace {
+            Pace::Stops { time, .. } => time,
+            Pace::Slow { .. } => Duration::from_secs(60),
+            Pace::Fast => Duration::ZERO,
+        };
+        stop.max(self.dawdles)
+    }
+
+    /// All that was asked for has been answered and read.
+    fn is_satisfied(&self, index: usize, world: &mut World) -> bool {
+        let connection = world.connection(index);
+        let done = connection
+            .viewer
+            .as_ref()
+            .map_or(0, |viewer| viewer.replies.done.len());
+        connection.to_peer == 0 && done == self.numbers.len() && self.sent == self.request.len()
     }
 
     fn depart(&mut self, how: Leave, index: usize, world: &mut World) {
@@ -247,7 +389,7 @@ impl Client {
     }
 }
 
-fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+pub(super) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     [a, b].into_iter().flatten().min()
 }
 
@@ -423,100 +565,5 @@ impl Sender {
             3 => vec![0x8f, 33, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 5],
             _ => vec![],
         }
-    }
-}
-
-/// How a server ends its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Close {
-    Clean,
-    /// Resets after so many bytes of the body.
-    Reset {
-        after: u64,
-    },
-    /// Finishes too early.
-    Early {
-        after: u64,
-    },
-}
-
-/// A TCP server for one upstream.
-#[derive(Debug)]
-pub(super) struct Server {
-    pub(super) refuses_at_once: bool,
-    pub(super) refuses: bool,
-    pub(super) body_bytes: u64,
-    /// Announces the length of its body; otherwise its end is the end of the connection.
-    pub(super) announces: bool,
-    pub(super) bytes_at_a_time: usize,
-    pub(super) every: Duration,
-    pub(super) close: Close,
-    pub(super) sent: u64,
-    pub(super) begun: bool,
-    pub(super) done: bool,
-    pub(super) next_at: Option<Instant>,
-}
-
-impl Server {
-    fn act(&mut self, index: usize, world: &mut World) -> Option<Instant> {
-        let now = world.now;
-        if self.done || world.connections[index].is_none() {
-            return None;
-        }
-        let connection = world.connection(index);
-        if connection.router_closed {
-            self.done = true;
-            return None;
-        }
-        if !self.begun {
-            self.begun = true;
-            if self.refuses {
-                connection.refused = true;
-                self.done = true;
-                world.note("connect failed");
-                world.touch(index);
-                return None;
-            }
-            connection.established = true;
-            let length = if self.announces {
-                format!("Content-Length: {}\r\n", self.body_bytes)
-            } else {
-                String::new()
-            };
-            connection
-                .to_router
-                .extend(format!("HTTP/1.1 200 OK\r\n{length}\r\n").bytes());
-        }
-        if let Some(at) = self.next_at.filter(|at| *at > now) {
-            world.touch(index);
-            return Some(at);
-        }
-        let last = match self.close {
-            Close::Clean => self.body_bytes,
-            Close::Reset { after } | Close::Early { after } => after,
-        };
-        let room = WINDOW_BYTES.saturating_sub(connection.to_router.len());
-        let count = room
-            .min(self.bytes_at_a_time)
-            .min((last - self.sent) as usize);
-        let range = self.sent..self.sent + count as u64;
-        connection
-            .to_router
-            .extend(range.map(|offset| body_byte(index, offset)));
-        self.sent += count as u64;
-        self.next_at = Some(now + self.every);
-        if self.sent == last {
-            self.done = true;
-            match self.close {
-                Close::Clean | Close::Early { .. } => connection.to_router_finished = true,
-                Close::Reset { .. } => {
-                    connection.reset = true;
-                    connection.to_router.clear();
-                }
-            }
-        }
-        world.touch(index);
-        // A full window opens when the router reads, which wakes this server.
-        (!self.done && room > count).then_some(now + self.every)
     }
 }
