@@ -396,7 +396,8 @@ impl Upstream {
 
     /// Reading is allowed again after a pause.
     pub fn resume(&mut self, now: Instant) {
-        self.progress_at = now;
+        // What it has sent meanwhile lies unread: its time begins anew.
+        (self.progress_at, self.sent_at) = (now, now);
     }
 
     /// The client has taken something out of the pipe, so that filling may go on.
@@ -425,7 +426,10 @@ impl Upstream {
         if let Some(grant) = grant {
             self.receive(grant, shared, outcomes);
         }
-        self.expire(grant.is_none(), shared, outcomes);
+        let starved = outcomes
+            .iter()
+            .any(|outcome| matches!(outcome, Outcome::Starved));
+        self.expire(grant.is_none() || starved, shared, outcomes);
     }
 
     fn connect_further(&mut self, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
