@@ -70,7 +70,11 @@ pub(super) fn draw(seed: u64, world: &mut World) -> Scenario {
         },
         http_connect_timeout: rng.millis(1000, 3000),
         http_head_timeout: rng.millis(4000, 6000),
-        http_idle_timeout: rng.millis(5000, 60_000),
+        http_idle_timeout: if rng.one_in(2) {
+            rng.millis(5000, 60_000)
+        } else {
+            rng.millis(4000, 5000)
+        },
         mcast_rejoin_interval: rejoin,
         udp_receive_buffer_bytes: rng.pick(&[64 << 10, 512 << 10, 4 << 20]),
         ..Config::default()
@@ -92,7 +96,7 @@ pub(super) fn draw(seed: u64, world: &mut World) -> Scenario {
         };
         draw_web(rng.count(1, 5), clients, marathon, &mut rng, world);
     }
-    for _ in 0..if channels > 0 { rng.count(0, 3) } else { 0 } {
+    for _ in 0..if channels > 0 { rng.count(0, 6) } else { 0 } {
         let mut client = Client::new(world.now, Vec::new(), Expected::Page);
         draw_behaviour(&mut client, marathon, &mut rng);
         (client.piece, client.leave) = ((usize::MAX, Duration::ZERO), None);

@@ -543,6 +543,13 @@ impl World {
         let waiting = connection.to_router.len();
         if !connection.established || (waiting == 0 && !connection.to_router_finished) {
             connection.readable_due = true;
+            // One byte is asked for only to see whether a kept connection is still good.
+            if bytes.len() == 1
+                && let Some(Peer::Server(server)) = &mut self.peers[peer]
+            {
+                server.ambush(now);
+                self.wake(peer, now);
+            }
             return Ok(Io::Blocked);
         }
         self.progress = true;

@@ -277,18 +277,19 @@ pub(in crate::sim) fn draw_reply(
             wire.extend(plain);
         }
     }
-    if flaw == Flaw::None && rng.one_in(6) {
+    // Long ones are often ended while they are paused.
+    let long = wire.len() > 100_000;
+    if flaw == Flaw::None && rng.one_in(if long { 3 } else { 6 }) {
         let at = if rng.one_in(3) {
             rng.count(0, head_bytes - 1)
         } else {
             rng.count(0, wire.len() - 1)
         };
-        flaw = rng.pick(&[
-            Flaw::Finish(at),
-            Flaw::Reset(at),
-            Flaw::Reset(at),
-            Flaw::Silence(at),
-        ]);
+        let mut flaws = vec![Flaw::Finish(at), Flaw::Silence(at), Flaw::Reset(at)];
+        if long {
+            flaws.extend([Flaw::Reset(at); 2]);
+        }
+        flaw = rng.pick(&flaws);
     }
     let surplus = flaw == Flaw::None && !closes && rng.one_in(8);
     if surplus {

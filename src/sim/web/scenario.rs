@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::media::{Expected, Rng};
-use super::super::peers::{Client, Cue, Peer, Step};
+use super::super::peers::{Client, Cue, Pace, Peer, Step};
 use super::super::scenario::draw_behaviour;
 use super::super::world::World;
 use super::exchange::{Exchange, Upload, draw_reply};
@@ -50,6 +50,13 @@ fn draw_client(marathon: bool, rng: &mut Rng, world: &mut World) {
     draw_behaviour(&mut client, marathon, rng);
     if rng.one_in(2) {
         client.to_peer_max = client.to_peer_max.min(4 << 10);
+    }
+    if !marathon && rng.one_in(3) {
+        client.to_peer_max = client.to_peer_max.max(4 << 10);
+        client.pace = Pace::Slow {
+            bytes: rng.count(2000, 20_000),
+            every: rng.millis(10, 60),
+        };
     }
     // Not in so small pieces that the time for a head is up.
     let total: usize = client.later.iter().map(|step| step.bytes.len()).sum();

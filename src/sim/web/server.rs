@@ -331,6 +331,12 @@ impl Server {
             last.min(reply.interim_bytes)
         };
         let room = WINDOW_BYTES.saturating_sub(world.connection(index).to_router.len());
+        let resets = matches!(reply.flaw, Flaw::Reset(_));
+        if room == 0 && resets {
+            // The router has stopped reading: the best time.
+            self.hang_up(true, index, world);
+            return None;
+        }
         let mut count = room.min(reply.bytes_at_a_time).min(last - job.sent);
         if let Some((stall, time)) = reply.stall
             && !job.stalled
@@ -363,7 +369,19 @@ impl Server {
         }
         if sent < last {
             // A full window opens when the router reads, which wakes this server.
-            return if room > count { self.next_send } else { None };
+            return if room > count || resets {
+                self.next_send
+            } else {
+                None
+            };
+        }
+        if let (Flaw::Reset(_), Some(job)) = (reply.flaw, &mut self.job)
+            && !job.stalled
+        {
+            // Mostly the client is full by then.
+            job.stalled = true;
+            self.next_send = Some(now + self.rng.millis(0, 2000));
+            return self.next_send;
         }
         match reply.flaw {
             Flaw::Silence(_) => {
@@ -398,6 +416,15 @@ impl Server {
             }
         }
         None
+    }
+
+    /// The router has just looked whether the connection is still good: the worst time to end it.
+    pub(in crate::sim) fn ambush(&mut self, now: Instant) {
+        if let (Some(since), Some((after, _))) = (&mut self.idle_since, self.habits.leaves)
+            && self.rng.one_in(3)
+        {
+            *since = now - after;
+        }
     }
 
     /// Ends a kept connection when its time has come.

@@ -132,13 +132,22 @@ impl Veil {
         }
     }
 
-    /// Reads the socket once. False if that was blocked.
+    /// Reads a few pieces from the socket, until that is blocked: more may wait inside then, for which no edge
+    /// will come. False if there was nothing.
     fn fill(&mut self, socket: &mut Watched, net: &mut dyn Net) -> io::Result<bool> {
         let mut bytes = [0; HELD_BYTES_MAX];
-        match socket.read(net, &mut bytes)? {
-            Io::Done(0) => self.ended = true,
-            Io::Done(count) => self.incoming.extend_from_slice(&bytes[..count]),
-            Io::Blocked => return Ok(false),
+        for piece in 0..READS_PER_CALL {
+            match socket.read(net, &mut bytes) {
+                Ok(Io::Done(0)) => self.ended = true,
+                Ok(Io::Done(count)) => self.incoming.extend_from_slice(&bytes[..count]),
+                Ok(Io::Blocked) => return Ok(piece > 0),
+                // It will be said again.
+                Err(_) if piece > 0 => return Ok(true),
+                Err(error) => return Err(error),
+            }
+            if self.ended {
+                break;
+            }
         }
         Ok(true)
     }
