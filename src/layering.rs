@@ -54,7 +54,7 @@ const ENTITY: &[&str] = &[
     "sys",
 ];
 
-/// Every source file below `src` but the simulation, which sees everything.
+/// Every source file below `src` but files of tests and the simulation, which sees everything.
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
@@ -65,7 +65,9 @@ fn sources() -> Vec<PathBuf> {
                 if !path.ends_with("src/sim") {
                     folders.push(path);
                 }
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("tests.rs")
+            {
                 found.push(path);
             }
         }

@@ -12,5 +12,6 @@ pub mod reference;
 pub mod reorder;
 pub mod rewrite;
 pub mod rtp;
+pub mod rtsp;
 pub mod seek;
 pub mod url;
