@@ -149,6 +149,24 @@ impl Net for Taker {
     ) -> io::Result<Io<usize>> {
         cannot()
     }
+    fn random(&mut self) -> u64 {
+        0
+    }
+    fn bind_pair(&mut self, _: SocketAddr, _: Option<&str>, _: usize) -> io::Result<[SocketId; 2]> {
+        cannot()
+    }
+    fn send_to(&mut self, _: SocketId, _: SocketAddr, _: &[u8]) -> io::Result<Io<()>> {
+        cannot()
+    }
+    fn receive_from(
+        &mut self,
+        _: SocketId,
+        _: &mut Batch,
+        _: &mut [u8],
+        _: Layout,
+    ) -> io::Result<Io<usize>> {
+        cannot()
+    }
     fn resolve(&mut self, _: LookupId, _: Vec<String>) -> io::Result<()> {
         cannot()
     }

@@ -1,5 +1,7 @@
 //! `MioNet`: sockets over mio's poll.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IoSlice, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -137,6 +139,37 @@ fn stream_socket(address: SocketAddr) -> io::Result<OsSocket> {
     Ok(socket)
 }
 
+/// A socket for datagrams from and to anybody, bound to `address`.
+fn datagram_socket(
+    address: SocketAddr,
+    interface: Option<&str>,
+    receive_buffer_bytes: usize,
+) -> io::Result<OsSocket> {
+    let socket = OsSocket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    bind_interface(&socket, interface)?;
+    socket.bind(&address.into())?;
+    sys::udp::set_receive_buffer(socket.as_fd(), receive_buffer_bytes)?;
+    Ok(socket)
+}
+
+/// Never over another network than the one that was asked for (http-proxy spec §21.33).
+fn bind_interface(socket: &OsSocket, interface: Option<&str>) -> io::Result<()> {
+    let Some(name) = interface else { return Ok(()) };
+    let bound = socket.bind_device(Some(name.as_bytes()));
+    bound.map_err(|error| {
+        let text = format!("binding to interface {name}: {error}");
+        io::Error::new(error.kind(), text)
+    })
+}
+
 fn keepalive() -> TcpKeepalive {
     let (idle, interval, probes) = KEEPALIVE;
     TcpKeepalive::new()
@@ -155,6 +188,11 @@ impl Net for MioNet {
     fn unix_time(&self) -> i64 {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         since.map_or(0, |since| since.as_secs() as i64)
+    }
+
+    fn random(&mut self) -> u64 {
+        // The keys of the standard library's hash maps, which the system's entropy seeds.
+        RandomState::new().build_hasher().finish()
     }
 
     fn own_addresses(&self) -> Vec<IpAddr> {
@@ -228,16 +266,7 @@ impl Net for MioNet {
 
     fn connect(&mut self, address: SocketAddr, interface: Option<&str>) -> io::Result<SocketId> {
         let socket = stream_socket(address)?;
-        if let Some(name) = interface {
-            // Never over another network than the one that was asked for (http-proxy spec §21.33).
-            let bound = socket.bind_device(Some(name.as_bytes()));
-            bound.map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("binding to interface {name}: {error}"),
-                )
-            })?;
-        }
+        bind_interface(&socket, interface)?;
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_tcp_keepalive(&keepalive());
         match socket.connect(&address.into()) {
@@ -360,6 +389,34 @@ impl Net for MioNet {
         })
     }
 
+    fn bind_pair(
+        &mut self,
+        address: SocketAddr,
+        interface: Option<&str>,
+        receive_buffer_bytes: usize,
+    ) -> io::Result<[SocketId; 2]> {
+        let mut above = address;
+        above.set_port(
+            address
+                .port()
+                .checked_add(1)
+                .ok_or(io::ErrorKind::AddrInUse)?,
+        );
+        let first = datagram_socket(address, interface, receive_buffer_bytes)?;
+        let second = datagram_socket(above, interface, receive_buffer_bytes)?;
+        Ok([self.add(first), self.add(second)])
+    }
+
+    fn send_to(
+        &mut self,
+        socket: SocketId,
+        address: SocketAddr,
+        datagram: &[u8],
+    ) -> io::Result<Io<()>> {
+        let socket = SockRef::from(self.fd(socket)?);
+        nonblocking(|| socket.send_to(datagram, &address.into()).map(drop))
+    }
+
     fn set_receive_buffer(&mut self, socket: SocketId, bytes: usize) -> io::Result<usize> {
         sys::udp::set_receive_buffer(self.fd(socket)?.as_fd(), bytes)
     }
@@ -386,6 +443,17 @@ impl Net for MioNet {
     ) -> io::Result<Io<usize>> {
         let fd = self.fd(socket)?;
         nonblocking(|| batch.receive(fd.as_fd(), run, layout))
+    }
+
+    fn receive_from(
+        &mut self,
+        socket: SocketId,
+        batch: &mut Batch,
+        run: &mut [u8],
+        layout: Layout,
+    ) -> io::Result<Io<usize>> {
+        let fd = self.fd(socket)?;
+        nonblocking(|| batch.receive_from(fd.as_fd(), run, layout))
     }
 
     fn resolve(&mut self, lookup: LookupId, names: Vec<String>) -> io::Result<()> {

@@ -136,6 +136,9 @@ pub trait Net {
     /// The wall clock, in whole seconds since 1970 (UTC).
     fn unix_time(&self) -> i64;
 
+    /// A number that nobody can foresee.
+    fn random(&mut self) -> u64;
+
     /// The addresses of this host; empty if they cannot be told.
     fn own_addresses(&self) -> Vec<IpAddr>;
 
@@ -276,6 +279,31 @@ pub trait Net {
     /// `NotFound` for an unknown interface, otherwise what the system reports.
     fn join(&mut self, address: &GroupAddress, receive_buffer_bytes: usize) -> io::Result<Joined>;
 
+    /// Opens two datagram sockets for one peer, through `interface` if one is named: the first on `address`, the
+    /// second on the port above. They are not in the poll yet.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` if either port is taken; otherwise what the system reports.
+    fn bind_pair(
+        &mut self,
+        address: SocketAddr,
+        interface: Option<&str>,
+        receive_buffer_bytes: usize,
+    ) -> io::Result<[SocketId; 2]>;
+
+    /// Sends one datagram; `Blocked` when the kernel has no room for it.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports, for instance that there is no way to the address.
+    fn send_to(
+        &mut self,
+        socket: SocketId,
+        address: SocketAddr,
+        datagram: &[u8],
+    ) -> io::Result<Io<()>>;
+
     /// Asks for another receive buffer and returns what the kernel accounts for it.
     ///
     /// # Errors
@@ -311,6 +339,19 @@ pub trait Net {
     ///
     /// What the system reports.
     fn receive(
+        &mut self,
+        socket: SocketId,
+        batch: &mut Batch,
+        run: &mut [u8],
+        layout: Layout,
+    ) -> io::Result<Io<usize>>;
+
+    /// As [`Net::receive`], with the senders of the datagrams ([`Batch::sender`]).
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn receive_from(
         &mut self,
         socket: SocketId,
         batch: &mut Batch,

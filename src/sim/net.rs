@@ -373,6 +373,28 @@ impl Net for SimNet {
         Ok(Io::Done(count))
     }
 
+    fn random(&mut self) -> u64 {
+        self.0.borrow_mut().rng.count(0, u32::MAX as usize) as u64
+    }
+
+    fn bind_pair(&mut self, _: SocketAddr, _: Option<&str>, _: usize) -> io::Result<[SocketId; 2]> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn send_to(&mut self, _: SocketId, _: SocketAddr, _: &[u8]) -> io::Result<Io<()>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn receive_from(
+        &mut self,
+        _: SocketId,
+        _: &mut Batch,
+        _: &mut [u8],
+        _: Layout,
+    ) -> io::Result<Io<usize>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn resolve(&mut self, lookup: LookupId, names: Vec<String>) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
         if names.iter().any(|name| name == "busy") {

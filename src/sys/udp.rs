@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use socket2::SockAddr;
+use socket2::{SockAddr, SockAddrStorage};
 
 use super::{check, set_option};
 
@@ -39,6 +39,10 @@ pub struct Batch {
     aside: Vec<[u8; ASIDE_BYTES]>,
     overflow: Vec<u8>,
     lens: [usize; BATCH_MAX],
+    /// Who sent each; room is made when that is first asked for.
+    senders: Vec<libc::sockaddr_storage>,
+    /// The last batch was received with its senders.
+    has_senders: bool,
     layout: Layout,
     count: usize,
 }
@@ -87,6 +91,8 @@ impl Batch {
             aside: vec![[0; ASIDE_BYTES]; BATCH_MAX],
             overflow: vec![0; BATCH_MAX * OVERFLOW_BYTES],
             lens: [0; BATCH_MAX],
+            senders: Vec::new(),
+            has_senders: false,
             layout: Layout { aside: 0, body: 1 },
             count: 0,
         }
@@ -127,6 +133,18 @@ impl Batch {
         }
     }
 
+    /// Who sent datagram `index`; `None` unless the batch came from [`Batch::receive_from`].
+    pub fn sender(&self, index: usize) -> Option<SocketAddr> {
+        let sender = self.senders.get(index).filter(|_| self.has_senders)?;
+        let mut storage = SockAddrStorage::zeroed();
+        // SAFETY: the type is the one that `SockAddrStorage` wraps.
+        *unsafe { storage.view_as::<libc::sockaddr_storage>() } = *sender;
+        let len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        // SAFETY: the storage was zero before the kernel wrote an address of the socket's family into it, so all of
+        // its bytes are initialised, and what the kernel left out reads as zeros.
+        unsafe { SockAddr::new(storage, len) }.as_socket()
+    }
+
     /// Receives as many datagrams as `run` has room for bodies, at most [`BATCH_MAX`], without waiting.
     ///
     /// # Errors
@@ -142,7 +160,42 @@ impl Batch {
         run: &mut [u8],
         layout: Layout,
     ) -> io::Result<usize> {
+        self.receive_batch(fd, run, layout, false)
+    }
+
+    /// As [`Batch::receive`], and notes who sent each datagram.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::receive`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Batch::receive`].
+    pub fn receive_from(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        run: &mut [u8],
+        layout: Layout,
+    ) -> io::Result<usize> {
+        self.receive_batch(fd, run, layout, true)
+    }
+
+    fn receive_batch(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        run: &mut [u8],
+        layout: Layout,
+        with_senders: bool,
+    ) -> io::Result<usize> {
         let wanted = self.begin(run, layout);
+        self.has_senders = with_senders;
+        if with_senders {
+            self.senders.clear();
+            // SAFETY: zero is a valid `sockaddr_storage`, of no family.
+            self.senders
+                .resize(BATCH_MAX, unsafe { MaybeUninit::zeroed().assume_init() });
+        }
         let mut parts = [[libc::iovec {
             iov_base: ptr::null_mut(),
             iov_len: 0,
@@ -173,8 +226,15 @@ impl Batch {
             message.msg_hdr.msg_iov = parts.as_mut_ptr();
             message.msg_hdr.msg_iovlen = PARTS as _;
         }
+        if with_senders {
+            for (message, sender) in messages.iter_mut().zip(&mut self.senders) {
+                message.msg_hdr.msg_name = (&raw mut *sender).cast();
+                message.msg_hdr.msg_namelen =
+                    size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            }
+        }
         // SAFETY: the first `wanted` messages point at `parts`, which point at disjoint areas of `self` and
-        // `run`; all of them outlive the call, and their lengths are those of the areas.
+        // `run`, and at `senders` or no name; all of them outlive the call, and their lengths are those of the areas.
         let received = check(unsafe {
             libc::recvmmsg(
                 fd.as_raw_fd(),
@@ -231,6 +291,7 @@ impl Batch {
         );
         self.layout = layout;
         self.count = 0;
+        self.has_senders = false;
         wanted
     }
 }
@@ -430,6 +491,29 @@ mod tests {
         let expected: Vec<u8> = (0..5).flat_map(|i| [i; 20]).collect();
         assert_eq!(run[..100], expected);
         assert_eq!(batch.full_aside(4), Some(&[4; ASIDE_BYTES]));
+    }
+
+    #[test]
+    fn senders_are_told_apart_if_they_are_asked_for() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").expect("bound");
+        let to = receiver.local_addr().expect("address");
+        let senders = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").expect("bound"));
+        let layout = Layout { aside: 0, body: 8 };
+        let (mut run, mut batch) = (vec![0; 8 * BATCH_MAX], Batch::new());
+        for sender in &senders {
+            sender.send_to(b"x", to).expect("sent");
+        }
+        let received = batch.receive_from(receiver.as_fd(), &mut run, layout);
+        assert_eq!(received.expect("received"), 3);
+        for (index, sender) in senders.iter().enumerate() {
+            assert_eq!(batch.sender(index), sender.local_addr().ok());
+        }
+        assert_eq!(batch.sender(3), None);
+        senders[0].send_to(b"x", to).expect("sent");
+        batch
+            .receive(receiver.as_fd(), &mut run, layout)
+            .expect("received");
+        assert_eq!(batch.sender(0), None);
     }
 
     #[test]

@@ -281,6 +281,24 @@ impl Net for Wire {
     ) -> io::Result<Io<usize>> {
         unsupported()
     }
+    fn random(&mut self) -> u64 {
+        0
+    }
+    fn bind_pair(&mut self, _: SocketAddr, _: Option<&str>, _: usize) -> io::Result<[SocketId; 2]> {
+        unsupported()
+    }
+    fn send_to(&mut self, _: SocketId, _: SocketAddr, _: &[u8]) -> io::Result<Io<()>> {
+        unsupported()
+    }
+    fn receive_from(
+        &mut self,
+        _: SocketId,
+        _: &mut Batch,
+        _: &mut [u8],
+        _: Layout,
+    ) -> io::Result<Io<usize>> {
+        unsupported()
+    }
     fn resolve(&mut self, _: LookupId, _: Vec<String>) -> io::Result<()> {
         unsupported()
     }
