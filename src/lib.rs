@@ -13,6 +13,7 @@
 //! | [`shared`] | what any entity may use: network, pool, counters, configuration, the time |
 //! | [`net`], [`sys`] | `trait Net`, mio behind it, name look-ups; system calls, the only `unsafe` |
 //! | [`stats`] | counters |
+//! | [`sequencer`] | datagrams in order, gathered into runs |
 //! | [`send_queue`] | what waits to be written to a socket |
 //! | [`arena`], [`pool`], [`limits`] | ids that notice what is gone; buffers; every bound |
 //! | [`demo`] | the test source of `flowgate demo` |
@@ -36,6 +37,7 @@ pub mod pool;
 pub mod proto;
 pub mod router;
 pub mod send_queue;
+pub mod sequencer;
 pub mod shared;
 #[cfg(test)]
 mod sim;

@@ -7,12 +7,13 @@
 use std::io;
 use std::time::Instant;
 
-use crate::limits::{BUFFER_BYTES_MIN, CHANNEL_BUFFERS_PER_TURN, HOLE_WAIT, START_WAIT};
+use crate::limits::{BUFFER_BYTES_MIN, CHANNEL_BUFFERS_PER_TURN};
 use crate::net::{Batch, Io, Layout, SocketId};
-use crate::pool::{Packet, PacketMut, Pool, Run};
+use crate::pool::{PacketMut, Pool, Run};
 use crate::proto::mpegts;
-use crate::proto::reorder::{self, Window};
+use crate::proto::reorder;
 use crate::proto::rtp::{self, Datagram};
+use crate::sequencer::Sequencer;
 use crate::shared::Shared;
 use crate::sys::udp::BATCH_MAX;
 
@@ -63,7 +64,7 @@ const FIRST_LAYOUT: Layout = Layout {
 
 /// Receives one group.
 pub struct Receiver {
-    window: Window<Packet>,
+    sequencer: Sequencer,
     layout: Layout,
     /// Bytes one turn is expected to bring; sizes the buffer.
     expected_bytes: usize,
@@ -71,21 +72,18 @@ pub struct Receiver {
     is_wide: bool,
     payload_kind: Option<PayloadKind>,
     counters: Counters,
-    /// Packets that have become deliverable; scratch.
-    ready: Vec<Packet>,
 }
 
 impl Receiver {
     /// Nothing received yet.
     pub fn new() -> Self {
         Self {
-            window: Window::new(reorder::WINDOW, HOLE_WAIT, START_WAIT),
+            sequencer: Sequencer::new(),
             layout: FIRST_LAYOUT,
             expected_bytes: 4 * BUFFER_BYTES_MIN,
             is_wide: false,
             payload_kind: None,
             counters: Counters::default(),
-            ready: Vec::new(),
         }
     }
 
@@ -97,7 +95,9 @@ impl Receiver {
     /// What became of the datagrams.
     pub fn counters(&self) -> Counters {
         Counters {
-            rtp: self.window.counters(),
+            rtp: self.sequencer.counters(),
+            bytes: self.counters.bytes + self.sequencer.bytes(),
+            overrun: self.sequencer.overrun(),
             ..self.counters
         }
     }
@@ -109,7 +109,7 @@ impl Receiver {
 
     /// When packets that wait for a missing one will have waited long enough.
     pub fn deadline(&self) -> Option<Instant> {
-        self.window.deadline()
+        self.sequencer.deadline()
     }
 
     /// Bytes of the buffer the next turn starts with.
@@ -172,14 +172,7 @@ impl Receiver {
 
     /// Delivers what has been held back for too long.
     pub fn expire(&mut self, shared: &mut Shared, runs: &mut Vec<Run>) {
-        if self
-            .window
-            .deadline()
-            .is_some_and(|deadline| deadline <= shared.now)
-        {
-            self.window.expire(shared.now, &mut self.ready);
-            self.hand_on_ready(&shared.pool, runs);
-        }
+        self.sequencer.expire(shared, runs);
     }
 
     /// Fills one buffer with batches of the expected shape; a batch of another shape ends it.
@@ -268,7 +261,7 @@ impl Receiver {
                         && !rtp::may_be_parity(payload_type)
                 })
         });
-        let accepted = in_order && self.window.accept_run(ssrc, first, count as u16);
+        let accepted = in_order && self.sequencer.accept_run(ssrc, first, count as u16);
         if accepted {
             self.learn_kind(first_body, PayloadKind::TsInRtp);
         }
@@ -291,7 +284,7 @@ impl Receiver {
             self.sort_one(&gathered, shared);
         }
         shared.scratch = gathered;
-        self.hand_on_ready(&shared.pool, runs);
+        self.sequencer.hand_on(&shared.pool, runs);
         bytes
     }
 
@@ -304,27 +297,12 @@ impl Receiver {
                 if datagram.len() == rtp::HEADER_BYTES + payload.len() {
                     self.expect(rtp::HEADER_BYTES, payload.len(), &shared.pool);
                 }
-                match copy(payload, &shared.pool) {
-                    Some(packet) => {
-                        self.window.insert(
-                            shared.now,
-                            rtp.ssrc,
-                            rtp.sequence,
-                            packet,
-                            &mut self.ready,
-                        );
-                    }
-                    None => self.note_overrun(1, shared),
-                }
+                self.sequencer.insert(&rtp, payload, shared);
             }
             Datagram::Ts => {
                 self.learn_kind(datagram, PayloadKind::Ts);
                 self.expect(0, datagram.len(), &shared.pool);
-                // Bare TS has no sequence: it goes on in the order of arrival.
-                match copy(datagram, &shared.pool) {
-                    Some(packet) => self.ready.push(packet),
-                    None => self.note_overrun(1, shared),
-                }
+                self.sequencer.append(datagram, shared);
             }
             Datagram::Malformed(error) => {
                 self.counters.malformed += 1;
@@ -354,34 +332,6 @@ impl Receiver {
         }
     }
 
-    /// Hands on what is deliverable, as one run where the pool has a buffer for it.
-    fn hand_on_ready(&mut self, pool: &Pool, runs: &mut Vec<Run>) {
-        self.ready.retain(|packet| !packet.is_empty());
-        let bytes: usize = self.ready.iter().map(Packet::len).sum();
-        self.counters.bytes += bytes as u64;
-        if let [_, _, ..] = self.ready[..]
-            && let Some(mut joined) = pool.take(bytes)
-        {
-            let mut rest = joined.bytes_mut();
-            for part in self.ready.iter().filter_map(Packet::bytes) {
-                let (front, back) = rest.split_at_mut(part.len());
-                front.copy_from_slice(part);
-                rest = back;
-            }
-            runs.push(Run {
-                view: joined.freeze(bytes),
-                packets: self.ready.len() as u32,
-                start: None,
-            });
-            self.ready.clear();
-        }
-        runs.extend(self.ready.drain(..).map(|view| Run {
-            view,
-            packets: 1,
-            start: None,
-        }));
-    }
-
     /// Without a buffer the datagrams are read and lost: left in the socket they would only come late.
     fn overrun(
         &mut self,
@@ -403,15 +353,10 @@ impl Receiver {
                     .map(|index| batch.datagram_len(index))
                     .sum::<usize>();
                 self.counters.datagrams += count as u64;
-                self.note_overrun(count as u64, shared);
+                self.sequencer.note_overrun(count as u64, shared);
             }
         }
         Ok(())
-    }
-
-    fn note_overrun(&mut self, packets: u64, shared: &mut Shared) {
-        self.counters.overrun += packets;
-        shared.stats.packets_overrun += packets;
     }
 }
 
@@ -421,15 +366,10 @@ impl Default for Receiver {
     }
 }
 
-fn copy(payload: &[u8], pool: &Pool) -> Option<Packet> {
-    let mut packet = pool.take(payload.len())?;
-    packet.bytes_mut()[..payload.len()].copy_from_slice(payload);
-    Some(packet.freeze(payload.len()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::HOLE_WAIT;
     use crate::sim::Bench;
 
     fn ts(number: u8, packets: usize) -> Vec<u8> {
