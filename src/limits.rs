@@ -196,6 +196,22 @@ pub const CONNECT_OVERLAP: Duration = Duration::from_millis(250);
 pub const IDLE_CONNECTIONS_MAX: usize = 128;
 /// They are kept for this long. Chosen: HLS segments come every 2 to 10 s, and many servers close after 15.
 pub const IDLE_CONNECTION_WAIT: Duration = Duration::from_secs(14);
+/// Each address of an RTSP server is tried for so long (RTSP spec §1).
+pub const RTSP_CONNECT_WAIT: Duration = Duration::from_secs(3);
+/// Pairs of UDP ports that are tried for one RTSP session. Chosen: more than a router that is in use ever has open.
+pub const RTSP_PORT_PAIRS_MAX: usize = 1000;
+/// Names that one RTSP session sends datagrams to: a STUN server, and a media source per server.
+pub const RTSP_NAMES_MAX: usize = 4;
+/// Datagrams of an RTSP session that wait for a name: three rounds of probes and a question to a STUN server.
+pub const RTSP_DATAGRAMS_WAITING_MAX: usize = 8;
+/// Bytes of a datagram that are received without going through the overflow area: what Ethernet carries.
+pub const RTSP_DATAGRAM_BYTES: usize = 1536;
+/// Datagrams of one batch, for which every session over UDP keeps room.
+pub const RTSP_BATCH_DATAGRAMS: usize = 16;
+/// Batches taken from one socket of an RTSP session per turn.
+pub const RTSP_BATCHES_PER_TURN: usize = 32;
+/// HEAD requests for RTSP URLs that are answered at a time; they are not counted as clients.
+pub const RTSP_PROBES_MAX: usize = 64;
 /// After SIGTERM, clients may take what is queued for this long.
 pub const STOP_WAIT: Duration = Duration::from_secs(3);
 /// Events taken from the kernel per wait.

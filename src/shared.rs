@@ -1,10 +1,10 @@
 //! What any entity may use besides itself.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::config::Config;
+use crate::config::{Config, Denied};
 use crate::limits::{OWN_ADDRESSES_WAIT, POOL_TRIM_BYTES, POOL_TRIM_INTERVAL, POOL_UNIT_BYTES};
 use crate::net::{Batch, Net};
 use crate::pool::Pool;
@@ -22,6 +22,8 @@ pub struct Shared {
     pub config: Rc<Config>,
     /// The time, read once per tick.
     pub now: Instant,
+    /// Where the router itself listens.
+    pub listening: Vec<SocketAddr>,
     /// When spare buffers were last looked through.
     trimmed_at: Instant,
     /// The addresses of this host, and when they were looked up.
@@ -42,6 +44,7 @@ impl Shared {
             stats: Stats::default(),
             config,
             now,
+            listening: Vec::new(),
             trimmed_at: now,
             own_addresses: None,
             batch: None,
@@ -68,6 +71,39 @@ impl Shared {
         self.own_addresses
             .as_ref()
             .map_or(&[], |(_, addresses)| addresses)
+    }
+
+    /// Which of `addresses` may be connected to on behalf of a request that named `host`; `is_local` says that
+    /// whoever asks sits on this host.
+    ///
+    /// # Errors
+    ///
+    /// Why none of them may, if there are any.
+    pub fn permitted(
+        &mut self,
+        host: &str,
+        addresses: &[IpAddr],
+        port: u16,
+        is_local: bool,
+    ) -> Result<Vec<SocketAddr>, Denied> {
+        let mut own = self.listening.clone();
+        if !is_local {
+            let addresses = self.own_addresses().iter();
+            own.extend(addresses.map(|address| SocketAddr::new(*address, 0)));
+        }
+        let policy = &self.config.upstream_policy;
+        let mut permitted = Vec::new();
+        let mut denied = None;
+        for address in addresses {
+            match policy.check(host, *address, port, &own, is_local) {
+                Ok(()) => permitted.push(SocketAddr::new(*address, port)),
+                Err(error) => denied = Some(error),
+            }
+        }
+        match denied {
+            Some(denied) if permitted.is_empty() => Err(denied),
+            _ => Ok(permitted),
+        }
     }
 
     /// Gives back what only streams need: a quiet router is a small one.

@@ -33,6 +33,8 @@ pub enum Group {
     Channels,
     /// Where HTTP sources are and how long they may take.
     HttpUpstreams,
+    /// How RTSP servers are reached.
+    RtspUpstreams,
     /// Who is served, and under which name.
     Access,
     /// What is sent, and the memory for it.
@@ -45,10 +47,11 @@ pub enum Group {
 
 impl Group {
     /// All headings in the order of the help text.
-    pub const ALL: [Group; 7] = [
+    pub const ALL: [Group; 8] = [
         Group::Listening,
         Group::Channels,
         Group::HttpUpstreams,
+        Group::RtspUpstreams,
         Group::Access,
         Group::Output,
         Group::Logging,
@@ -61,6 +64,7 @@ impl Group {
             Group::Listening => "Listening",
             Group::Channels => "Channels",
             Group::HttpUpstreams => "HTTP upstreams",
+            Group::RtspUpstreams => "RTSP upstreams",
             Group::Access => "Access",
             Group::Output => "Output and memory",
             Group::Logging => "Logging",
@@ -90,7 +94,7 @@ pub fn options() -> &'static [OptionSpec] {
     &OPTIONS
 }
 
-static OPTIONS: [OptionSpec; 33] = [
+static OPTIONS: [OptionSpec; 36] = [
     OptionSpec {
         short: Some('l'),
         long: "listen",
@@ -127,7 +131,7 @@ static OPTIONS: [OptionSpec; 33] = [
         argument: None,
         default: None,
         range: None,
-        description: "do not let clients name a source in the URL (/rtp/..., /udp/...)",
+        description: "do not let clients name a source in the URL (/rtp/..., /rtsp/..., /http/...)",
         group: Group::Listening,
         effect: Effect::Switch(|config| config.udpxy = false),
     },
@@ -254,7 +258,7 @@ static OPTIONS: [OptionSpec; 33] = [
         argument: Some("pattern,..."),
         default: None,
         range: None,
-        description: "let the HTTP proxy connect to these addresses, networks, names (also *.name) or kinds (all, public, private, loopback, link-local, multicast); may be repeated; of these two options the last pattern that matches decides",
+        description: "let HTTP and RTSP requests connect to these addresses, networks, names (also *.name) or kinds (all, public, private, loopback, link-local, multicast); may be repeated; of these two options the last pattern that matches decides",
         group: Group::HttpUpstreams,
         effect: Effect::Set(|draft, text| draft.config.upstream_policy.allow(text)),
     },
@@ -264,7 +268,7 @@ static OPTIONS: [OptionSpec; 33] = [
         argument: Some("pattern,..."),
         default: None,
         range: None,
-        description: "keep the HTTP proxy from them; without either, loopback, link-local and multicast are denied",
+        description: "keep HTTP and RTSP from them; without either, loopback, link-local and multicast are denied",
         group: Group::HttpUpstreams,
         effect: Effect::Set(|draft, text| draft.config.upstream_policy.deny(text)),
     },
@@ -330,6 +334,45 @@ static OPTIONS: [OptionSpec; 33] = [
         group: Group::HttpUpstreams,
         effect: Effect::Set(|draft, text| {
             draft.config.tls_ca = Some(parse::tls_ca(text)?);
+            Ok(())
+        }),
+    },
+    OptionSpec {
+        short: Some('t'),
+        long: "upstream-interface-rtsp",
+        argument: Some("ifname"),
+        default: None,
+        range: None,
+        description: "network interface for RTSP servers, in place of -i",
+        group: Group::RtspUpstreams,
+        effect: Effect::Set(|draft, text| {
+            draft.config.upstream_interface_rtsp = Some(parse::interface(text)?);
+            Ok(())
+        }),
+    },
+    OptionSpec {
+        short: Some('u'),
+        long: "rtsp-user-agent",
+        argument: Some("text"),
+        default: None,
+        range: None,
+        description: "User-Agent towards RTSP servers, in place of name and version",
+        group: Group::RtspUpstreams,
+        effect: Effect::Set(|draft, text| {
+            draft.config.rtsp_user_agent = parse::http_proxy_user_agent(text)?;
+            Ok(())
+        }),
+    },
+    OptionSpec {
+        short: Some('N'),
+        long: "rtsp-stun-server",
+        argument: Some("host[:port]"),
+        default: None,
+        range: None,
+        description: "ask this STUN server (port 3478) which address RTSP servers are to send UDP to",
+        group: Group::RtspUpstreams,
+        effect: Effect::Set(|draft, text| {
+            draft.config.rtsp_stun_server = parse::rtsp_stun_server(text)?;
             Ok(())
         }),
     },

@@ -212,21 +212,42 @@ const EXPOSED: &str = "R2H-Upstream-Protocol, R2H-Upstream-Transport, R2H-Upstre
 /// Head of a multicast stream (multicast spec §6), the same for all its clients; `payload` is `None` as long as
 /// nothing was recognised.
 pub fn multicast_head(payload: Option<Payload>, config: &Config) -> Vec<u8> {
-    let mut text =
-        String::from("HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n");
-    push_allowed_origin(&mut text, config);
-    text.push_str("R2H-Upstream-Protocol: multicast\r\n");
+    let mut headers = vec![("R2H-Upstream-Protocol", "multicast".to_owned())];
     if let Some(payload) = payload {
         let name = match payload {
             Payload::TsInRtp => "mp2t-rtp",
             Payload::Ts => "mp2t-direct",
         };
-        let _ = write!(text, "R2H-Upstream-Payload: {name}\r\n");
+        headers.push(("R2H-Upstream-Payload", name.to_owned()));
+    }
+    stream_head(&headers, config)
+}
+
+/// Head of a stream of MPEG-TS with what is known of it (server spec §9.3).
+pub fn stream_head(headers: &[(&'static str, String)], config: &Config) -> Vec<u8> {
+    let mut text =
+        String::from("HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n");
+    push_allowed_origin(&mut text, config);
+    for (name, value) in headers {
+        let _ = write!(text, "{name}: {}\r\n", visible(value));
     }
     if config.cors_allow_origin.is_some() {
         let _ = write!(text, "Access-Control-Expose-Headers: {EXPOSED}\r\n");
     }
     text.push_str("\r\n");
+    text.into_bytes()
+}
+
+/// A JSON text of unknown length, to GET; with the access cookie if `sets_cookie`.
+pub fn json(body: &str, config: &Config, sets_cookie: bool) -> Vec<u8> {
+    let mut text =
+        String::from("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n");
+    push_allowed_origin(&mut text, config);
+    if sets_cookie {
+        text.push_str(&cookie_line(config));
+    }
+    text.push_str("\r\n");
+    text.push_str(body);
     text.into_bytes()
 }
 

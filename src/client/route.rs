@@ -1,5 +1,7 @@
 //! From a request to what should be done about it (server spec §7, as far as its routes exist).
 
+use std::fmt;
+
 use super::Request;
 use super::response::{Answer, Status};
 use crate::config::Config;
@@ -15,10 +17,34 @@ pub enum Target {
     Multicast(MulticastUrl),
     /// A resource of an HTTP upstream, for any method.
     Http(HttpUrl),
+    /// An RTSP session: its media, or to HEAD what is known of it.
+    Rtsp(RtspUrl),
     /// What is known of a multicast stream without starting it: the answer to HEAD (multicast spec §6.1).
     MulticastHead,
     /// A local answer.
     Answer(Answer),
+}
+
+/// What stands behind `/rtsp/` or `/rtsps/`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RtspUrl {
+    /// `rtsps`.
+    pub tls: bool,
+    /// Authority, path and query as they were sent, without a label.
+    pub rest: String,
+}
+
+impl RtspUrl {
+    /// `rtsp` or `rtsps`.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls { "rtsps" } else { "rtsp" }
+    }
+}
+
+impl fmt::Debug for RtspUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme(), url::redact(&self.rest))
+    }
 }
 
 /// Decides by route, then by method (server spec §7). `target` is that of the request as [`access`] granted it.
@@ -41,6 +67,7 @@ pub fn route(request: &Request, target: &str, config: &Config) -> Target {
     }
     match request.method {
         Method::Get => target,
+        Method::Head if matches!(target, Target::Rtsp(_)) => target,
         Method::Head => Target::MulticastHead,
         Method::Options => Target::Answer(Answer::options()),
         Method::Other => Target::Answer(Answer::new(
@@ -61,7 +88,7 @@ fn find(target: &str, config: &Config) -> Result<Target, Answer> {
             };
             Answer::new(status, error.to_string())
         })),
-        None => find_multicast(target),
+        None => find_rtsp(target).or_else(|| find_multicast(target)),
     };
     match found {
         Some(_) if !config.udpxy => Err(Answer::new(
@@ -72,6 +99,12 @@ fn find(target: &str, config: &Config) -> Result<Target, Answer> {
             Status::NotImplemented,
             "this build has no TLS, so https upstreams cannot be reached",
         )),
+        Some(Ok(Target::Rtsp(RtspUrl { tls: true, .. }))) if !tls::IS_SUPPORTED => {
+            Err(Answer::new(
+                Status::NotImplemented,
+                "this build has no TLS, so rtsps servers cannot be reached",
+            ))
+        }
         Some(found) => found,
         None => Err(Answer::new(Status::NotFound, "")),
     }
@@ -79,6 +112,20 @@ fn find(target: &str, config: &Config) -> Result<Target, Answer> {
 
 fn is_reachable(url: &HttpUrl) -> bool {
     url.origin().scheme() == Scheme::Http || tls::IS_SUPPORTED
+}
+
+fn find_rtsp(target: &str) -> Option<Result<Target, Answer>> {
+    let target = url::strip_label(target);
+    let (tls, rest) = match target.strip_prefix("/rtsp/") {
+        Some(rest) => (false, rest),
+        None => (true, target.strip_prefix("/rtsps/")?),
+    };
+    if rest.is_empty() {
+        let text = "the server is missing; accepted is /rtsp/[user[:password]@]host[:port]/path";
+        return Some(Err(Answer::new(Status::NotFound, text)));
+    }
+    let rest = rest.to_owned();
+    Some(Ok(Target::Rtsp(RtspUrl { tls, rest })))
 }
 
 fn find_multicast(target: &str) -> Option<Result<Target, Answer>> {

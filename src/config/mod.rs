@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
+use crate::proto::url::Host;
 
 pub use hostname::Hostname;
 pub use listen::ListenAddr;
@@ -71,7 +72,7 @@ pub struct Config {
     /// Bytes of kernel buffer asked for each UDP socket, within [`UDP_RECEIVE_BUFFER_BYTES`].
     /// Default 524288.
     pub udp_receive_buffer_bytes: usize,
-    /// Whether clients may name a source in the URL (`/rtp/…`, `/udp/…`). Default true.
+    /// Whether clients may name a source in the URL (`/rtp/…`, `/rtsp/…`, `/http/…`). Default true.
     pub udpxy: bool,
     /// Interface for all upstream traffic, 1 to [`INTERFACE_BYTES_MAX`](crate::proto::url::INTERFACE_BYTES_MAX) bytes. Default: the system's
     /// choice.
@@ -82,6 +83,13 @@ pub struct Config {
     /// Interface for HTTP upstreams in place of `upstream_interface`, same form; see
     /// [`Config::http_interface`]. Default none.
     pub upstream_interface_http: Option<String>,
+    /// Interface for RTSP servers in place of `upstream_interface`, same form; see [`Config::rtsp_interface`].
+    /// Default none.
+    pub upstream_interface_rtsp: Option<String>,
+    /// `User-Agent` towards RTSP servers, same form as `http_proxy_user_agent`. Default: program and version.
+    pub rtsp_user_agent: Option<String>,
+    /// STUN server, host and port, that tells how RTSP sessions over UDP are seen from outside. Default none.
+    pub rtsp_stun_server: Option<(Host, u16)>,
     /// Replaces the `User-Agent` of clients towards HTTP upstreams: 1 to [`HEADER_VALUE_BYTES_MAX`] bytes without
     /// control characters. Default: the client's own.
     pub http_proxy_user_agent: Option<String>,
@@ -162,6 +170,13 @@ impl Config {
             .or(self.upstream_interface.as_deref())
     }
 
+    /// The interface RTSP servers are reached through: its own if one is set, else the general one.
+    pub fn rtsp_interface(&self) -> Option<&str> {
+        self.upstream_interface_rtsp
+            .as_deref()
+            .or(self.upstream_interface.as_deref())
+    }
+
     /// Whether `X-Forwarded-For` is believed: also if `hostname` is a URL, which only a proxy in front makes
     /// necessary (server spec §6.3).
     pub fn believes_forwarded_for(&self) -> bool {
@@ -181,6 +196,9 @@ impl Default for Config {
             upstream_interface: None,
             upstream_interface_multicast: None,
             upstream_interface_http: None,
+            upstream_interface_rtsp: None,
+            rtsp_user_agent: None,
+            rtsp_stun_server: None,
             http_proxy_user_agent: None,
             tls_ca: None,
             upstream_policy: UpstreamPolicy::default(),
@@ -288,17 +306,23 @@ mod tests {
     fn interface_of_one_kind_goes_before_the_general_one() {
         let mut config = Config::default();
         let chosen = |config: &Config| {
-            [config.multicast_interface(), config.http_interface()]
-                .map(|name| name.map(str::to_owned))
+            [
+                config.multicast_interface(),
+                config.http_interface(),
+                config.rtsp_interface(),
+            ]
+            .map(|name| name.map(str::to_owned))
         };
-        let names = |names: [&str; 2]| names.map(|name| Some(name.to_owned()));
-        assert_eq!(chosen(&config), [None, None]);
+        let names = |names: [&str; 3]| names.map(|name| Some(name.to_owned()));
+        assert_eq!(chosen(&config), [None, None, None]);
         config.upstream_interface = Some("eth0".to_owned());
-        assert_eq!(chosen(&config), names(["eth0", "eth0"]));
+        assert_eq!(chosen(&config), names(["eth0", "eth0", "eth0"]));
         config.upstream_interface_multicast = Some("eth1".to_owned());
-        assert_eq!(chosen(&config), names(["eth1", "eth0"]));
+        assert_eq!(chosen(&config), names(["eth1", "eth0", "eth0"]));
         config.upstream_interface_http = Some("eth2".to_owned());
-        assert_eq!(chosen(&config), names(["eth1", "eth2"]));
+        assert_eq!(chosen(&config), names(["eth1", "eth2", "eth0"]));
+        config.upstream_interface_rtsp = Some("eth3".to_owned());
+        assert_eq!(chosen(&config), names(["eth1", "eth2", "eth3"]));
     }
 
     #[test]

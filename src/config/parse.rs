@@ -3,6 +3,7 @@
 //! A number is decimal digits and nothing else, so that `5x` is a mistake and not 5.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,8 +15,10 @@ use super::{
     UDP_RECEIVE_BUFFER_BYTES, Verbosity,
 };
 use crate::limits::POOL_UNIT_BYTES;
-use crate::proto::url::INTERFACE_BYTES_MAX;
+use crate::proto::url::{Host, INTERFACE_BYTES_MAX, parse_endpoint};
 
+/// Port of a STUN server (RFC 8489 §18.6).
+const STUN_PORT: u16 = 3478;
 /// Characters of a refused value that are repeated in the complaint.
 const SHOWN_MAX: usize = 64;
 
@@ -141,6 +144,24 @@ pub fn http_proxy_user_agent(text: &str) -> Result<Option<String>, Rejected> {
         "at most {HEADER_VALUE_BYTES_MAX} bytes without control characters and without blanks at the ends"
     );
     Err(Rejected::new(text, accepted))
+}
+
+/// [`Config::rtsp_stun_server`](super::Config::rtsp_stun_server), `host[:port]` with an IPv6 address in brackets or
+/// bare; empty is `None`.
+pub fn rtsp_stun_server(text: &str) -> Result<Option<(Host, u16)>, Rejected> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if let Ok(address) = text.parse::<Ipv6Addr>() {
+        return Ok(Some((Host::from(IpAddr::V6(address)), STUN_PORT)));
+    }
+    let (host, port) = parse_endpoint(text).map_err(|_| {
+        Rejected::new(
+            text,
+            "host, host:port, [IPv6 address] or [IPv6 address]:port",
+        )
+    })?;
+    Ok(Some((host, port.unwrap_or(STUN_PORT))))
 }
 
 /// [`Config::cors_allow_origin`](super::Config::cors_allow_origin); empty is `None`.

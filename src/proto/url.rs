@@ -417,7 +417,11 @@ fn normalise_endpoint(raw: &str) -> Cow<'_, str> {
 }
 
 /// `host`, `host:port`, `[v6]` or `[v6]:port`, already decoded. No port where it is absent or empty.
-pub(super) fn parse_endpoint(text: &str) -> Result<(Host, Option<u16>), UrlError> {
+///
+/// # Errors
+///
+/// `Host`, `Bracket`, `Port` or `TooLong` of the host.
+pub fn parse_endpoint(text: &str) -> Result<(Host, Option<u16>), UrlError> {
     if let Some(inner) = text.strip_prefix('[') {
         let (address, behind) = inner.split_once(']').ok_or(UrlError::Bracket)?;
         check_length("host", address, HOST_BYTES_MAX)?;

@@ -7,7 +7,7 @@ use super::Router;
 use super::close::CloseReason;
 use super::complaints::Complaint;
 use super::ready::Entity;
-use super::slots::{ChannelId, ChannelSlot, ClientId, Feed, Gate, Subscriber};
+use super::slots::{ChannelId, ChannelSlot, ClientId, Feed, Gate, Subscriber, UpstreamId};
 use super::{fanout, flow};
 use crate::arena::Arena;
 use crate::channel::Channel;
@@ -19,11 +19,12 @@ use crate::limits::CHANNELS_MAX;
 use crate::net::{GroupAddress, LookupId};
 use crate::proto::url::{self, Host, MulticastUrl};
 use crate::sys;
-use crate::upstream::Fetch;
+use crate::upstream::http::Fetch;
 
 /// A look-up under way: who asked, and for what.
 pub(super) struct Lookup {
-    pub(super) client: ClientId,
+    /// Who waits for nothing but this, if somebody does.
+    pub(super) client: Option<ClientId>,
     pub(super) wanted: Wanted,
 }
 
@@ -33,6 +34,8 @@ pub(super) enum Wanted {
     Group(MulticastUrl),
     /// To make a request.
     Origin(Rc<Fetch>),
+    /// To be told to an upstream that has asked for this name.
+    Name(UpstreamId, String),
 }
 
 impl Router {
@@ -75,6 +78,7 @@ impl Router {
             }
             Target::Multicast(url) => self.attach(id, url),
             Target::Http(url) => self.proxy(id, request, &url, granted.sets_cookie),
+            Target::Rtsp(url) => self.play(id, request, &url),
         }
     }
 
@@ -154,6 +158,10 @@ impl Router {
         let Some(Lookup { client, wanted }) = self.lookups.remove(&lookup) else {
             return;
         };
+        if let Wanted::Name(upstream, name) = wanted {
+            return self.tell_addresses(upstream, &name, result);
+        }
+        let Some(client) = client else { return };
         // The client may have gone or given up meanwhile.
         let waits =
             |feed| matches!(feed, Feed::Lookup { lookup: awaited, .. } if awaited == lookup);
@@ -170,6 +178,7 @@ impl Router {
                 self.connect_to(client, fetch, &addresses);
             }
             (Wanted::Origin(_), Err(error)) => self.refuse(client, Status::BadGateway, &error),
+            (Wanted::Name(..), _) => {}
         }
         self.after_turn(client);
     }
@@ -274,10 +283,7 @@ impl Router {
             Feed::Channel(channel) => self.unsubscribe(id, channel),
             Feed::Upstream(upstream) => {
                 flow::unlink(id, &mut self.clients);
-                if let Some(source) = self.upstreams.get_mut(upstream) {
-                    source.client = None;
-                    self.graveyard.push(Entity::Upstream(upstream));
-                }
+                self.part(upstream);
             }
         }
     }

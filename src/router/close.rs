@@ -6,11 +6,13 @@
 use log::Level;
 
 use super::Router;
+use super::attach::Wanted;
 use super::ready::Entity;
 use super::slots::{ChannelId, ClientId, Feed, UpstreamId};
 use crate::channel::ChannelError;
 use crate::client::Ended;
 use crate::client::response::{Answer, Status};
+use crate::proto::rtsp;
 use crate::upstream::UpstreamError;
 
 /// Why a client lost its stream.
@@ -35,6 +37,8 @@ impl CloseReason {
             Self::Channel(_) | Self::GaveWay | Self::Stop => Status::ServiceUnavailable,
             Self::Lookup(status) => *status,
             Self::Upstream(UpstreamError::Memory) => Status::ServiceUnavailable,
+            Self::Upstream(UpstreamError::Denied(_)) => Status::Forbidden,
+            Self::Upstream(UpstreamError::Rtsp { error, .. }) => rtsp_status(error),
             Self::Upstream(error) if error.is_timeout() => Status::GatewayTimeout,
             Self::Upstream(_) => Status::BadGateway,
         }
@@ -58,6 +62,14 @@ impl CloseReason {
             Self::GaveWay => "another client took the place".into(),
             Self::Stop => "the server is stopping".into(),
         }
+    }
+}
+
+/// The status that the core has chosen (RTSP spec §25).
+pub(super) fn rtsp_status(error: &rtsp::Error) -> Status {
+    match error.status() {
+        404 => Status::NotFound,
+        _ => Status::ServiceUnavailable,
     }
 }
 
@@ -175,6 +187,9 @@ impl Router {
         let Some(mut slot) = self.upstreams.remove(id) else {
             return;
         };
+        self.lookups.retain(
+            |_, lookup| !matches!(lookup.wanted, Wanted::Name(upstream, _) if upstream == id),
+        );
         for socket in slot.upstream.close() {
             self.owners.remove(socket);
             self.shared.net.close(socket);

@@ -19,8 +19,9 @@ use crate::proto::rewrite::Links;
 use crate::proto::rewrite::base::LinkBase;
 use crate::proto::seek::{self, ClientClock, Service};
 use crate::proto::url::Host;
+use crate::upstream::Upstream;
 use crate::upstream::connection::Destination;
-use crate::upstream::{Fetch, Upstream};
+use crate::upstream::http::{Fetch, HttpUpstream};
 
 impl Router {
     /// Makes the request of the upstream that `url` names, and gives its response to the client.
@@ -154,7 +155,7 @@ impl Router {
 
     /// Whether the client sits on this host, and no proxy speaks for somebody elsewhere: what only this host can
     /// reach, it can reach anyway.
-    fn is_local(&self, id: ClientId, request: &Request) -> bool {
+    pub(super) fn is_local(&self, id: ClientId, request: &Request) -> bool {
         let is_loopback = self
             .clients
             .get(id)
@@ -169,8 +170,8 @@ impl Router {
     fn connect(&mut self, id: ClientId, fetch: Rc<Fetch>, kept_too: bool) {
         if kept_too && let Some(connection) = self.take_kept(&fetch.destination) {
             self.shared.stats.upstream_reuses += 1;
-            let upstream = Upstream::over(fetch, connection, &self.shared);
-            return self.attach_upstream(id, upstream);
+            let upstream = HttpUpstream::over(fetch, connection, &self.shared);
+            return self.attach_upstream(id, Box::new(upstream));
         }
         let host = fetch.destination.origin.host().clone();
         match host {
@@ -190,32 +191,23 @@ impl Router {
             fetch.destination.origin.host().to_string(),
             fetch.destination.origin.port(),
         );
-        let mut own = self.listening.clone();
         let is_local = fetch.destination.is_local;
-        if !is_local {
-            let addresses = self.shared.own_addresses().iter();
-            own.extend(addresses.map(|address| SocketAddr::new(*address, 0)));
-        }
-        let policy = &self.shared.config.upstream_policy;
-        let mut permitted = Vec::new();
-        let mut denied = None;
-        for address in addresses {
-            let checked = policy.check(&host, *address, port, &own, is_local);
-            match checked {
-                Ok(()) => permitted.push(SocketAddr::new(*address, port)),
-                Err(error) => denied = Some(error),
-            }
-        }
-        if let (true, Some(denied)) = (permitted.is_empty(), denied) {
-            return self.refuse(id, Status::Forbidden, &denied.to_string());
-        }
-        let upstream = Upstream::connect(fetch, &permitted, &self.shared);
-        self.attach_upstream(id, upstream);
+        let permitted = match self.shared.permitted(&host, addresses, port, is_local) {
+            Ok(permitted) => permitted,
+            Err(denied) => return self.refuse(id, Status::Forbidden, &denied.to_string()),
+        };
+        let upstream = HttpUpstream::connect(fetch, &permitted, &self.shared);
+        self.attach_upstream(id, Box::new(upstream));
     }
 
-    fn attach_upstream(&mut self, id: ClientId, upstream: Upstream) {
-        let sockets = upstream.sockets();
-        let upstream = self.upstreams.insert(UpstreamSlot::new(upstream, id));
+    /// Makes `upstream` the source of a client, and gives it its first turn.
+    pub(super) fn attach_upstream(&mut self, id: ClientId, upstream: Box<dyn Upstream>) {
+        self.attach_slot(id, UpstreamSlot::new(upstream, id));
+    }
+
+    pub(super) fn attach_slot(&mut self, id: ClientId, slot: UpstreamSlot) {
+        let sockets = slot.upstream.sockets();
+        let upstream = self.upstreams.insert(slot);
         for socket in sockets {
             self.owners.insert(socket, Entity::Upstream(upstream));
         }
@@ -238,7 +230,8 @@ impl Router {
                     sink.feed = Feed::Lookup { lookup, until };
                     flow::hold_upload(sink);
                 }
-                self.lookups.insert(lookup, Lookup { client: id, wanted });
+                let client = Some(id);
+                self.lookups.insert(lookup, Lookup { client, wanted });
             }
             Err(error) => self.refuse(
                 id,

@@ -134,6 +134,7 @@ pub fn pause(sink: &mut ClientSlot, source: &mut UpstreamSlot, shared: &mut Shar
     if !source.upstream_paused.0 {
         source.upstream_paused = PauseFlag(true);
         sink.any_upstream_paused = PauseFlag(true);
+        source.upstream.pause(shared.now);
         sink.client.note_pause();
         shared.stats.backpressure_events += 1;
     }
@@ -199,10 +200,24 @@ pub fn on_client_drain(
     };
     if let Some(source) = upstreams.get_mut(id) {
         source.upstream_paused = PauseFlag(false);
-        source.upstream.resume(now);
+        resume(source, now);
         // Even if nothing waits to be read: its deadline counts again, and its turn arms it.
         run.push(Entity::Upstream(id), &mut source.queued);
     }
+}
+
+/// An obstacle is gone; if it was the last one, reading goes on.
+fn resume(source: &mut UpstreamSlot, now: Instant) {
+    if source.may_read() {
+        source.upstream.resume(now);
+    }
+}
+
+/// The client of `source` is gone, and nobody is left to pause it for.
+pub fn release(source: &mut UpstreamSlot, now: Instant) {
+    source.client = None;
+    source.upstream_paused = PauseFlag(false);
+    resume(source, now);
 }
 
 /// A client's upstream has ended: nothing between the two is paused any more.
@@ -248,7 +263,7 @@ impl Waiters {
                 Entity::Upstream(id) => {
                     if let Some(source) = upstreams.get_mut(id) {
                         source.starved = false;
-                        source.upstream.resume(shared.now);
+                        resume(source, shared.now);
                         run.push(entity, &mut source.queued);
                     }
                 }

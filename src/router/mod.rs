@@ -14,6 +14,7 @@ mod idle;
 pub mod invariants;
 #[cfg(test)]
 mod observe;
+mod play;
 pub mod ready;
 pub mod slots;
 #[cfg(test)]
@@ -37,8 +38,8 @@ use crate::net::{Edge, Event, Io, LookupId, Net, Signal, SocketId, Watched};
 use crate::pool::Run;
 use crate::shared::Shared;
 use crate::upstream::connect::SocketChange;
-use crate::upstream::connection::Connection;
-use crate::upstream::{Outcome, UpstreamError};
+use crate::upstream::http::Fetch;
+use crate::upstream::{Ending, Grant, Outcome, UpstreamError};
 use attach::Lookup;
 use close::CloseReason;
 use complaints::{Complaint, Complaints};
@@ -81,8 +82,6 @@ pub struct Router {
     runs: Vec<Run>,
     outcomes: Vec<Outcome>,
     incoming: Vec<Incoming>,
-    /// Where the router itself listens.
-    listening: Vec<SocketAddr>,
     shared: Shared,
     /// What was reaped, for the simulation's oracles.
     #[cfg(test)]
@@ -118,7 +117,6 @@ impl Router {
             runs: Vec::new(),
             outcomes: Vec::new(),
             incoming: Vec::new(),
-            listening: Vec::new(),
             shared: Shared::new(net, config),
             #[cfg(test)]
             reaped: Vec::new(),
@@ -135,7 +133,7 @@ impl Router {
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
         let socket = self.shared.net.listen(address)?;
         let bound = self.shared.net.local_address(socket)?;
-        self.listening.push(bound);
+        self.shared.listening.push(bound);
         let slot = ListenerSlot {
             socket: Watched::new(socket),
             retry_at: None,
@@ -191,7 +189,12 @@ impl Router {
     /// Whether everything is over.
     pub fn is_stopped(&self) -> bool {
         self.stop_at
-            .is_some_and(|stop_at| self.clients.is_empty() || self.shared.now >= stop_at)
+            .is_some_and(|stop_at| self.is_deserted() || self.shared.now >= stop_at)
+    }
+
+    /// Whether nobody is connected, and no upstream has anything left to end.
+    fn is_deserted(&self) -> bool {
+        self.clients.is_empty() && self.upstreams.is_empty()
     }
 
     /// One pass of the loop.
@@ -558,7 +561,6 @@ impl Router {
             upstreams,
             shared,
             run,
-            graveyard,
             waiters,
             owners,
             ..
@@ -571,22 +573,18 @@ impl Router {
             .client
             .and_then(|client| Some((client, clients.get_mut(client)?)));
         let Some((client_id, sink)) = client else {
-            graveyard.push(Entity::Upstream(id));
+            self.run_orphan(id, outcomes);
             return false;
         };
         let grant = source.may_read().then(|| limits.grant(sink));
         source.upstream.run(grant, shared, &mut outcomes);
         let mut end = None;
         let mut pipe_full = false;
+        let mut names = Vec::new();
         for outcome in outcomes.drain(..) {
             match outcome {
-                Outcome::Socket(SocketChange::Opened(socket)) => {
-                    owners.insert(socket, Entity::Upstream(id));
-                }
-                Outcome::Socket(SocketChange::Closed(socket)) => {
-                    owners.remove(socket);
-                    shared.net.close(socket);
-                }
+                Outcome::Socket(change) => apply_change(change, id, owners, shared),
+                Outcome::Resolve(name) => names.push(name),
                 Outcome::Interim(head) => {
                     // One that finds no memory is left out; the final head is what counts.
                     if let Some(head) = shared.pool.copy_reserved(&head) {
@@ -594,6 +592,8 @@ impl Router {
                     }
                 }
                 Outcome::Head(head) => sink.client.begin_reply(head, shared),
+                Outcome::Stream(metadata) => play::begin(sink, &metadata, shared),
+                Outcome::Live(media) => play::pass(source, sink, &media, limits, shared),
                 Outcome::Body(view) => sink.client.push_body(view, shared.now),
                 Outcome::PipeOpened(pipe) => {
                     sink.client.attach_pipe(pipe, shared.pool.open_charge());
@@ -608,17 +608,24 @@ impl Router {
                     pipe_full = true;
                 }
                 Outcome::Starved => waiters.park(Entity::Upstream(id), &mut source.starved),
-                Outcome::End(connection) => end = Some(UpstreamEnd::Complete(connection)),
-                Outcome::Stale => end = Some(UpstreamEnd::Stale),
+                Outcome::End(ending) => end = Some(UpstreamEnd::Complete(ending)),
+                Outcome::Stale(fetch) => end = Some(UpstreamEnd::Stale(fetch)),
                 Outcome::Failed(error) => end = Some(UpstreamEnd::Failed(error)),
             }
         }
         self.outcomes = outcomes;
+        if source.starved {
+            source.upstream.pause(shared.now);
+        }
         if let Some(end) = end {
             self.finish_upstream(id, client_id, end);
             return false;
         }
+        debug_assert!(!source.upstream.is_closed(), "no upstream goes silently");
         flow::on_upstream_drain(source, sink, run, limits, shared.now);
+        for name in names {
+            self.look_up_for(id, name);
+        }
         // At once, while what was brought is at hand: nobody else adds to it. Only what the client does not take
         // is a reason to pause.
         self.flush_client(client_id);
@@ -630,7 +637,9 @@ impl Router {
             ..
         } = self;
         let mut rushes = false;
-        if let (Some(sink), Some(source)) = (clients.get_mut(client_id), upstreams.get_mut(id)) {
+        if let (Some(sink), Some(source)) = (clients.get_mut(client_id), upstreams.get_mut(id))
+            && source.upstream.is_patient()
+        {
             let full = pipe_full && sink.client.queue().piped_bytes() > 0;
             if full || limits.room(sink) == 0 {
                 flow::pause(sink, source, shared);
@@ -643,6 +652,59 @@ impl Router {
         self.after_upstream_turn(id);
         self.after_turn(client_id);
         rushes
+    }
+
+    /// A turn of an upstream whose client is gone: it ends what it has begun, and brings nothing.
+    fn run_orphan(&mut self, id: UpstreamId, mut outcomes: Vec<Outcome>) {
+        let Self {
+            upstreams,
+            shared,
+            owners,
+            ..
+        } = self;
+        let mut names = Vec::new();
+        if let Some(source) = upstreams.get_mut(id)
+            && source.outlives_client
+        {
+            source
+                .upstream
+                .run(Some(Grant::DISCARD), shared, &mut outcomes);
+            for outcome in outcomes.drain(..) {
+                match outcome {
+                    Outcome::Socket(change) => apply_change(change, id, owners, shared),
+                    Outcome::Resolve(name) => names.push(name),
+                    _ => {}
+                }
+            }
+            source.outlives_client = !source.upstream.is_closed();
+        }
+        self.outcomes = outcomes;
+        for name in names {
+            self.look_up_for(id, name);
+        }
+        self.after_parting(id);
+    }
+
+    /// An upstream has lost its client: it goes on for a while, or is buried.
+    fn after_parting(&mut self, id: UpstreamId) {
+        if self
+            .upstreams
+            .get(id)
+            .is_some_and(|source| source.outlives_client)
+        {
+            self.after_upstream_turn(id);
+        } else {
+            self.graveyard.push(Entity::Upstream(id));
+        }
+    }
+
+    /// Parts an upstream from its client, which is gone or wants nothing more of it.
+    fn part(&mut self, id: UpstreamId) {
+        if let Some(source) = self.upstreams.get_mut(id) {
+            flow::release(source, self.shared.now);
+            source.outlives_client = source.upstream.leave();
+        }
+        self.after_parting(id);
     }
 
     /// Queues an upstream that can get on, and arms it.
@@ -664,29 +726,18 @@ impl Router {
     /// An upstream has ended: well, or with an error that the client is told of if it can be.
     fn finish_upstream(&mut self, id: UpstreamId, client: ClientId, end: UpstreamEnd) {
         flow::unlink(client, &mut self.clients);
-        let fetch = self.upstreams.get_mut(id).map(|source| {
-            source.client = None;
-            source.upstream.fetch().clone()
-        });
-        self.graveyard.push(Entity::Upstream(id));
+        self.part(id);
         if let Some(sink) = self.clients.get_mut(client) {
             sink.feed = Feed::None;
         }
         match end {
-            UpstreamEnd::Complete(connection) => {
-                if let (Some(connection), Some(fetch)) = (connection, fetch) {
-                    self.keep(connection, fetch.destination.clone());
-                }
-                if let Some(sink) = self.clients.get_mut(client) {
-                    sink.client.end();
-                }
+            UpstreamEnd::Complete(ending) => {
+                self.finish_client(client, ending);
                 self.after_turn(client);
             }
-            UpstreamEnd::Stale => {
-                if let Some(fetch) = fetch {
-                    self.fetch_anew(client, fetch);
-                    self.after_turn(client);
-                }
+            UpstreamEnd::Stale(fetch) => {
+                self.fetch_anew(client, fetch);
+                self.after_turn(client);
             }
             UpstreamEnd::Failed(error) => {
                 let reason = CloseReason::Upstream(error);
@@ -695,6 +746,22 @@ impl Router {
                     .warn(Complaint::Upstream, self.shared.now, &text);
                 self.end_stream(client, &reason);
             }
+        }
+    }
+
+    /// All has been brought that a client is to get.
+    fn finish_client(&mut self, id: ClientId, ending: Ending) {
+        let Some(sink) = self.clients.get_mut(id) else {
+            return;
+        };
+        match ending {
+            Ending::Whole => sink.client.end(),
+            Ending::Reusable(connection, destination) => {
+                sink.client.end();
+                self.keep(connection, destination);
+            }
+            Ending::Described(metadata) => play::describe(sink, &metadata, &self.shared),
+            Ending::Lasts(duration) => play::tell_duration(sink, duration, &self.shared),
         }
     }
 
@@ -872,11 +939,22 @@ impl Router {
 
 /// How an upstream ended.
 enum UpstreamEnd {
-    /// The response is complete; the connection may carry another request.
-    Complete(Option<Connection>),
+    /// All has been said.
+    Complete(Ending),
     /// The connection was one that had been kept, and it was dead.
-    Stale,
+    Stale(Rc<Fetch>),
     Failed(UpstreamError),
+}
+
+/// Keeps the owners up to date, and closes what an upstream has given up.
+fn apply_change(change: SocketChange, id: UpstreamId, owners: &mut Owners, shared: &mut Shared) {
+    match change {
+        SocketChange::Opened(socket) => owners.insert(socket, Entity::Upstream(id)),
+        SocketChange::Closed(socket) => {
+            owners.remove(socket);
+            shared.net.close(socket);
+        }
+    }
 }
 
 /// When a channel needs a turn although no edge comes.

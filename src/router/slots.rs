@@ -180,10 +180,16 @@ pub enum Gate {
 
 /// An upstream and whom it feeds.
 pub struct UpstreamSlot {
-    /// The connection.
-    pub upstream: Upstream,
+    /// The source.
+    pub upstream: Box<dyn Upstream>,
     /// Its client, unless that is gone.
     pub client: Option<ClientId>,
+    /// It goes on without a client until it has ended what it began.
+    pub outlives_client: bool,
+    /// Live media is skipped, and counted, until the client holds no more than the low mark.
+    pub skips: bool,
+    /// Answers a HEAD request, which does not count as a client.
+    pub is_probe: bool,
     /// Not read, because the client is full.
     pub upstream_paused: PauseFlag,
     /// Not read, because the pool is empty; listed in `flow::Waiters`.
@@ -196,10 +202,13 @@ pub struct UpstreamSlot {
 
 impl UpstreamSlot {
     /// An upstream for `client`.
-    pub fn new(upstream: Upstream, client: ClientId) -> Self {
+    pub fn new(upstream: Box<dyn Upstream>, client: ClientId) -> Self {
         Self {
             upstream,
             client: Some(client),
+            outlives_client: false,
+            skips: false,
+            is_probe: false,
             upstream_paused: PauseFlag::default(),
             starved: false,
             queued: false,
@@ -214,7 +223,7 @@ impl UpstreamSlot {
 
     /// Whether a turn would get something done.
     pub fn runnable(&self) -> bool {
-        self.client.is_some() && self.upstream.runnable(self.may_read())
+        (self.client.is_some() || self.outlives_client) && self.upstream.runnable(self.may_read())
     }
 
     /// When a turn is needed although nothing happens.

@@ -1,6 +1,8 @@
 //! The proxy over real sockets of this host, one tick at a time: what only shows where client, router and origin
 //! meet.
 
+mod rtsp;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;

@@ -41,8 +41,8 @@ struct Attempt {
 pub enum Progress {
     /// Nothing is decided.
     Pending,
-    /// The connection is made; all other sockets have been given up.
-    Connected(Watched),
+    /// The connection to this address is made; all other sockets have been given up.
+    Connected(Watched, SocketAddr),
     /// No address could be reached.
     Failed(ConnectError),
 }
@@ -137,14 +137,14 @@ impl Connecting {
 
     /// Looks at the attempts under way and begins those that are due.
     pub fn run(&mut self, shared: &mut Shared, changes: &mut Vec<SocketChange>) -> Progress {
-        if let Some(socket) = self.look(shared, changes) {
+        if let Some((socket, address)) = self.look(shared, changes) {
             changes.extend(
                 self.sockets()
                     .filter(|other| *other != socket.id)
                     .map(SocketChange::Closed),
             );
             self.attempts.clear();
-            return Progress::Connected(socket);
+            return Progress::Connected(socket, address);
         }
         while self.attempts.is_empty() || self.next_at <= shared.now {
             let Some(address) = self.waiting.pop_front() else {
@@ -159,7 +159,11 @@ impl Connecting {
     }
 
     /// Removes attempts that have failed or taken too long; returns the first that has been made.
-    fn look(&mut self, shared: &mut Shared, changes: &mut Vec<SocketChange>) -> Option<Watched> {
+    fn look(
+        &mut self,
+        shared: &mut Shared,
+        changes: &mut Vec<SocketChange>,
+    ) -> Option<(Watched, SocketAddr)> {
         let mut at = 0;
         while let Some(attempt) = self.attempts.get_mut(at) {
             let result = if attempt.socket.writable {
@@ -168,7 +172,7 @@ impl Connecting {
                 Ok(false)
             };
             let failure = match result {
-                Ok(true) => return Some(attempt.socket),
+                Ok(true) => return Some((attempt.socket, attempt.address)),
                 Err(error) => ConnectError::Refused {
                     address: attempt.address,
                     error,

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 
 use crate::net::{Edge, Io, Net, PipeId, SocketId, Stage, Watched, Writer};
 use crate::pool::Packet;
-use crate::proto::origin::{Origin, Scheme};
+use crate::proto::origin::Origin;
 use crate::shared::Shared;
 
 /// Where a connection leads. Connections to equal destinations can stand in for one another.
@@ -35,23 +35,13 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Over `socket`, which is connected to `destination`.
+    /// Over `socket`, which is connected; with TLS if the server must prove to be `tls_host`.
     ///
     /// # Errors
     ///
     /// As [`Net::secure`].
-    pub fn new(
-        socket: Watched,
-        destination: &Destination,
-        shared: &mut Shared,
-    ) -> io::Result<Self> {
-        let stage = match destination.origin.scheme() {
-            Scheme::Http => None,
-            Scheme::Https => {
-                let host = destination.origin.host().to_string();
-                Some(shared.net.secure(&host)?)
-            }
-        };
+    pub fn new(socket: Watched, tls_host: Option<&str>, shared: &mut Shared) -> io::Result<Self> {
+        let stage = tls_host.map(|host| shared.net.secure(host)).transpose()?;
         Ok(Self { socket, stage })
     }
 

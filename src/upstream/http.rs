@@ -1,8 +1,4 @@
-//! A source owned by one client and carried by TCP: paused when the client is full, never lossy.
-//!
-//! Owns the connection, what is to be sent over it, and the protocol's session; keeps the deadlines. It does not
-//! know its client: it is granted how many bytes it may bring, and says what happened in [`Outcome`]s, which the
-//! router applies.
+//! One request to an HTTP server and its response, over a connection of its own or one that was kept.
 //!
 //! ```text
 //! Connecting ── made ──▶ Open ── response complete ──▶ Closed (the connection may be kept for another request)
@@ -10,10 +6,6 @@
 //!     └────── failed ─────┴─────────────────────────▶ Closed
 //! ```
 
-pub mod connect;
-pub mod connection;
-
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -26,11 +18,14 @@ use crate::limits::{
 };
 use crate::net::{Edge, Io, PipeId, SocketId, Writer};
 use crate::pool::{Charge, Packet};
-use crate::proto::http::{Action, Exchange, ReplyHead, Session, SessionError};
+use crate::proto::http::{Action, Exchange, Session, SessionError};
+use crate::proto::origin::Scheme;
 use crate::send_queue::SendQueue;
 use crate::shared::Shared;
-use connect::{ConnectError, Connecting, Progress, SocketChange};
-use connection::{Connection, Destination};
+
+use super::connect::{Connecting, Progress, SocketChange};
+use super::connection::{Connection, Destination};
+use super::{Ending, Grant, Outcome, Upstream, UpstreamError, Wait, freeze};
 
 /// A request to be made of a server: everything that does not change when it is made again.
 #[derive(Debug)]
@@ -47,109 +42,8 @@ pub struct Fetch {
     pub repeatable: bool,
 }
 
-/// What the client of an upstream can take now.
-#[derive(Debug, Clone, Copy)]
-pub struct Grant {
-    /// Bytes that may be brought.
-    pub room: usize,
-    /// Bytes that still lie in the pipe.
-    pub piped: usize,
-    /// The client has taken everything so far: large reads pay.
-    pub keeps_up: bool,
-}
-
-/// What happened during a turn, in order.
-#[derive(Debug)]
-pub enum Outcome {
-    /// A socket came or went.
-    Socket(SocketChange),
-    /// An interim response for the client, whole.
-    Interim(Vec<u8>),
-    /// The head of the response to the client.
-    Head(ReplyHead),
-    /// A part of the body.
-    Body(Packet),
-    /// From now on the body comes through this pipe, whose bytes the client's queue counts.
-    PipeOpened(PipeId),
-    /// So many bytes of the body were put into the pipe.
-    Piped(usize),
-    /// The pipe takes no more, although the upstream has more.
-    PipeFull,
-    /// The pool has no buffer; nothing was read.
-    Starved,
-    /// The body is complete. What is left may carry another request.
-    End(Option<Connection>),
-    /// The request found a connection that had been kept and was dead: it may be made again.
-    Stale,
-    /// The upstream is of no more use.
-    Failed(UpstreamError),
-}
-
-/// What an upstream took too long for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// Agreeing on keys.
-    Handshake,
-    /// Taking the request.
-    Send,
-    /// Answering with a complete head.
-    Head,
-    /// Going on with the body.
-    Body,
-}
-
-/// Why an upstream failed.
-#[derive(Debug)]
-pub enum UpstreamError {
-    /// The connection could not be made.
-    Connect(ConnectError),
-    /// The connection broke.
-    Io(io::Error),
-    /// The response made no sense, or ended too early.
-    Session(SessionError),
-    /// It took too long.
-    TimedOut {
-        /// For what.
-        wait: Wait,
-        /// How long it was waited for.
-        waited: Duration,
-    },
-    /// The pool has no room for the request's head, or for a playlist, which has to be gathered whole.
-    Memory,
-}
-
-impl UpstreamError {
-    /// Whether it was silence that made it fail.
-    pub fn is_timeout(&self) -> bool {
-        matches!(
-            self,
-            Self::TimedOut { .. } | Self::Connect(ConnectError::Silent { .. })
-        )
-    }
-}
-
-impl fmt::Display for UpstreamError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(error) => error.fmt(f),
-            Self::Io(error) => write!(f, "the connection to the upstream broke: {error}"),
-            Self::Session(error) => error.fmt(f),
-            Self::TimedOut { wait, waited } => {
-                let what = match wait {
-                    Wait::Handshake => "the TLS handshake did not complete",
-                    Wait::Send => "the upstream did not take the request",
-                    Wait::Head => "the upstream did not answer",
-                    Wait::Body => "the upstream fell silent inside the body",
-                };
-                write!(f, "{what} within {} s", waited.as_secs_f32())
-            }
-            Self::Memory => f.write_str("no memory for the request, or to gather the playlist in"),
-        }
-    }
-}
-
 /// A connection to a server, for one client's request.
-pub struct Upstream {
+pub struct HttpUpstream {
     fetch: Rc<Fetch>,
     phase: Phase,
     session: Session,
@@ -221,7 +115,7 @@ enum Phase {
     Closed,
 }
 
-impl Upstream {
+impl HttpUpstream {
     /// Will connect to one of `addresses` and make the request.
     pub fn connect(fetch: Rc<Fetch>, addresses: &[SocketAddr], shared: &Shared) -> Self {
         let connecting = Connecting::new(
@@ -266,14 +160,10 @@ impl Upstream {
             actions: Vec::new(),
         }
     }
+}
 
-    /// The request.
-    pub fn fetch(&self) -> &Rc<Fetch> {
-        &self.fetch
-    }
-
-    /// The sockets in use.
-    pub fn sockets(&self) -> Vec<SocketId> {
+impl Upstream for HttpUpstream {
+    fn sockets(&self) -> Vec<SocketId> {
         match &self.phase {
             Phase::Connecting(connecting) => connecting.sockets().collect(),
             Phase::Open(connection) => vec![connection.socket()],
@@ -281,8 +171,7 @@ impl Upstream {
         }
     }
 
-    /// Notes an edge.
-    pub fn note(&mut self, socket: SocketId, edge: Edge) {
+    fn note(&mut self, socket: SocketId, edge: Edge) {
         match &mut self.phase {
             Phase::Connecting(connecting) => connecting.note(socket, edge),
             Phase::Open(connection) => {
@@ -293,8 +182,7 @@ impl Upstream {
         }
     }
 
-    /// Whether a turn would get something done, if reading is allowed.
-    pub fn runnable(&self, may_read: bool) -> bool {
+    fn runnable(&self, may_read: bool) -> bool {
         match &self.phase {
             Phase::Connecting(connecting) => connecting.runnable(),
             Phase::Open(connection) => {
@@ -306,8 +194,7 @@ impl Upstream {
         }
     }
 
-    /// When a turn is needed although nothing happens. A paused upstream has all the time of the world.
-    pub fn deadline(&self, paused: bool, shared: &Shared) -> Option<Instant> {
+    fn deadline(&self, paused: bool, shared: &Shared) -> Option<Instant> {
         match &self.phase {
             Phase::Connecting(connecting) => connecting.deadline(),
             Phase::Open(_) => {
@@ -319,6 +206,64 @@ impl Upstream {
         }
     }
 
+    fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    fn push_body(&mut self, view: Packet, now: Instant) {
+        if self.takes_body() {
+            if self.queue.is_empty() {
+                self.progress_at = now;
+            }
+            self.queue.push(view, 0);
+        }
+    }
+
+    fn end_body(&mut self, now: Instant) {
+        self.request_complete = true;
+        (self.progress_at, self.sent_at) = (now, now);
+    }
+
+    fn resume(&mut self, now: Instant) {
+        // What it has sent meanwhile lies unread: its time begins anew.
+        (self.progress_at, self.sent_at) = (now, now);
+    }
+
+    fn note_drained(&mut self, now: Instant) {
+        if self.pipe_unclear {
+            self.pipe_unclear = false;
+            self.progress_at = now;
+        }
+    }
+
+    fn close(&mut self) -> Vec<SocketId> {
+        let sockets = self.sockets();
+        self.phase = Phase::Closed;
+        self.queue.clear();
+        sockets
+    }
+
+    fn run(&mut self, grant: Option<Grant>, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
+        if self.lacks_head {
+            return self.fail(UpstreamError::Memory, outcomes);
+        }
+        self.connect_further(shared, outcomes);
+        self.send(shared, outcomes);
+        if let Some(grant) = grant {
+            self.receive(grant, shared, outcomes);
+        }
+        let starved = outcomes
+            .iter()
+            .any(|outcome| matches!(outcome, Outcome::Starved));
+        self.expire(grant.is_none() || starved, shared, outcomes);
+    }
+
+    fn queue(&self) -> Option<&SendQueue> {
+        Some(&self.queue)
+    }
+}
+
+impl HttpUpstream {
     /// What is waited for, how long it may take, and when that is over.
     fn wait(&self, paused: bool, shared: &Shared) -> Option<(Wait, Duration, Instant)> {
         let config = &shared.config;
@@ -353,83 +298,9 @@ impl Upstream {
         Some((wait, waited, at))
     }
 
-    /// Whether the connection is over.
-    pub fn is_closed(&self) -> bool {
-        matches!(self.phase, Phase::Closed)
-    }
-
-    /// Whether the whole request has been queued for sending.
-    pub fn has_whole_request(&self) -> bool {
-        self.request_complete
-    }
-
-    /// Bytes pinned by what is still to be sent.
-    pub fn held_bytes(&self) -> usize {
-        self.queue.held_bytes()
-    }
-
-    /// What is still to be sent, for the invariants.
-    pub fn queue(&self) -> &SendQueue {
-        &self.queue
-    }
-
     /// Whether more of the body is of use: the upstream has not stopped taking it.
-    pub fn takes_body(&self) -> bool {
+    fn takes_body(&self) -> bool {
         !self.send_failed && !self.is_closed()
-    }
-
-    /// Queues a part of the request's body.
-    pub fn push_body(&mut self, view: Packet, now: Instant) {
-        if self.takes_body() {
-            if self.queue.is_empty() {
-                self.progress_at = now;
-            }
-            self.queue.push(view, 0);
-        }
-    }
-
-    /// The request's body is complete.
-    pub fn end_body(&mut self, now: Instant) {
-        self.request_complete = true;
-        (self.progress_at, self.sent_at) = (now, now);
-    }
-
-    /// Reading is allowed again after a pause.
-    pub fn resume(&mut self, now: Instant) {
-        // What it has sent meanwhile lies unread: its time begins anew.
-        (self.progress_at, self.sent_at) = (now, now);
-    }
-
-    /// The client has taken something out of the pipe, so that filling may go on.
-    pub fn note_drained(&mut self, now: Instant) {
-        if self.pipe_unclear {
-            self.pipe_unclear = false;
-            self.progress_at = now;
-        }
-    }
-
-    /// Ends the connection: the client is gone, or all is said. Returns its sockets, which are to be closed.
-    pub fn close(&mut self) -> Vec<SocketId> {
-        let sockets = self.sockets();
-        self.phase = Phase::Closed;
-        self.queue.clear();
-        sockets
-    }
-
-    /// Sends what is left of the request and brings what `grant` allows.
-    pub fn run(&mut self, grant: Option<Grant>, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
-        if self.lacks_head {
-            return self.fail(UpstreamError::Memory, outcomes);
-        }
-        self.connect_further(shared, outcomes);
-        self.send(shared, outcomes);
-        if let Some(grant) = grant {
-            self.receive(grant, shared, outcomes);
-        }
-        let starved = outcomes
-            .iter()
-            .any(|outcome| matches!(outcome, Outcome::Starved));
-        self.expire(grant.is_none() || starved, shared, outcomes);
     }
 
     fn connect_further(&mut self, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
@@ -441,9 +312,14 @@ impl Upstream {
         outcomes.extend(changes.into_iter().map(Outcome::Socket));
         match progress {
             Progress::Pending => {}
-            Progress::Connected(socket) => {
+            Progress::Connected(socket, _) => {
                 self.progress_at = shared.now;
-                match Connection::new(socket, &self.fetch.destination, shared) {
+                let origin = &self.fetch.destination.origin;
+                let tls_host = match origin.scheme() {
+                    Scheme::Http => None,
+                    Scheme::Https => Some(origin.host().to_string()),
+                };
+                match Connection::new(socket, tls_host.as_deref(), shared) {
                     Ok(connection) => self.phase = Phase::Open(connection),
                     Err(error) => {
                         let closed = SocketChange::Closed(socket.id);
@@ -575,17 +451,7 @@ impl Upstream {
             self.session
                 .receive(&chunk.bytes()[..count], &mut self.actions);
         }
-        // A few bytes must not pin a large buffer for a client that stops now.
-        let small = (count <= len / 4)
-            .then(|| shared.pool.take_patient(count))
-            .flatten();
-        let chunk = match small {
-            Some(mut small) => {
-                small.bytes_mut()[..count].copy_from_slice(&chunk.bytes()[..count]);
-                small.freeze(count)
-            }
-            None => chunk.freeze(count),
-        };
+        let chunk = freeze(chunk, count, &shared.pool);
         self.charge_collected(outcomes);
         self.apply(Some(&chunk), shared, outcomes);
         Some(chunk.held_bytes())
@@ -625,7 +491,7 @@ impl Upstream {
                 },
                 Action::End { reusable } => self.end(reusable, outcomes),
                 Action::Failed(SessionError::Empty) if self.may_repeat() => {
-                    self.give_up(Outcome::Stale, outcomes);
+                    self.give_up(Outcome::Stale(Rc::clone(&self.fetch)), outcomes);
                 }
                 Action::Failed(error) => self.fail(UpstreamError::Session(error), outcomes),
             }
@@ -704,10 +570,13 @@ impl Upstream {
     fn end(&mut self, reusable: bool, outcomes: &mut Vec<Outcome>) {
         let clean = reusable && self.request_complete && self.queue.is_empty();
         match std::mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::Open(connection) if clean => outcomes.push(Outcome::End(Some(connection))),
+            Phase::Open(connection) if clean => {
+                let destination = self.fetch.destination.clone();
+                outcomes.push(Outcome::End(Ending::Reusable(connection, destination)));
+            }
             phase => {
                 self.phase = phase;
-                self.give_up(Outcome::End(None), outcomes);
+                self.give_up(Outcome::End(Ending::Whole), outcomes);
             }
         }
     }
@@ -720,7 +589,7 @@ impl Upstream {
     /// The connection has broken.
     fn break_off(&mut self, error: io::Error, outcomes: &mut Vec<Outcome>) {
         if self.may_repeat() && self.session.is_untouched() {
-            self.give_up(Outcome::Stale, outcomes);
+            self.give_up(Outcome::Stale(Rc::clone(&self.fetch)), outcomes);
         } else {
             self.fail(UpstreamError::Io(error), outcomes);
         }

@@ -224,6 +224,11 @@ impl Splitter {
         self.lost = None;
     }
 
+    /// Bytes kept of an item that is not whole yet.
+    pub fn carried_bytes(&self) -> usize {
+        self.carry.len()
+    }
+
     /// The bytes behind [`Buffer::Joined`], until the next [`Splitter::begin`].
     pub fn joined(&self) -> &[u8] {
         &self.joined

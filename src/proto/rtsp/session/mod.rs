@@ -435,6 +435,12 @@ impl Session {
         self.splitter.joined()
     }
 
+    /// Bytes kept of what is not whole yet, at most [`CARRY_BYTES_MAX`](super::interleaved::CARRY_BYTES_MAX). The media
+    /// of the next [`Session::receive`] is no longer than these and its input.
+    pub fn carried_bytes(&self) -> usize {
+        self.splitter.carried_bytes()
+    }
+
     /// The server has closed its side. What arrived before, on every socket, was given before.
     pub fn finish(&mut self, actions: &mut Vec<Action>) {
         match self.state {

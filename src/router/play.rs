@@ -1,0 +1,205 @@
+//! From a request for an RTSP URL to its session; and what the session brings on its way to the client.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Router;
+use super::attach::{Lookup, Wanted};
+use super::close::rtsp_status;
+use super::flow::Limits;
+use super::ready::Entity;
+use super::slots::{ClientId, ClientSlot, UpstreamId, UpstreamSlot};
+use crate::client::Request;
+use crate::client::response::{self, Answer, Status};
+use crate::client::route::RtspUrl;
+use crate::limits::RTSP_PROBES_MAX;
+use crate::net::LookupId;
+use crate::pool::Run;
+use crate::proto::http::Method;
+use crate::proto::rtsp::{self, Metadata, Purpose};
+use crate::proto::seek::{self, ClientClock, Resolved, SeekError, Service};
+use crate::shared::Shared;
+use crate::upstream::rtsp::{Circumstances, RtspUpstream};
+
+impl Router {
+    /// Begins a session for `url`, whose media the client gets; or what HEAD and `r2h-duration` ask for.
+    pub(super) fn play(&mut self, id: ClientId, request: &Request, url: &RtspUrl) {
+        let (session_request, resolved) = match self.prepare_session(request, url) {
+            Ok(prepared) => prepared,
+            Err(answer) => return self.refuse(id, answer.status, &answer.detail),
+        };
+        let is_probe = session_request.purpose == Purpose::Probe;
+        let is_admitted = if is_probe {
+            self.admit_probe(id)
+        } else {
+            self.admit(id)
+        };
+        if !is_admitted {
+            return;
+        }
+        let config = &self.shared.config;
+        let interface = resolved
+            .interface
+            .or_else(|| config.rtsp_interface().map(str::to_owned));
+        let circumstances = Circumstances {
+            interface,
+            is_local: self.is_local(id, request),
+            stun: session_request.stun.clone(),
+        };
+        let seed = self.shared.net.random();
+        let upstream = RtspUpstream::new(session_request, circumstances, seed);
+        let mut slot = UpstreamSlot::new(Box::new(upstream), id);
+        slot.is_probe = is_probe;
+        self.attach_slot(id, slot);
+    }
+
+    /// What the session is to do, and what else the URL says.
+    fn prepare_session(
+        &self,
+        request: &Request,
+        url: &RtspUrl,
+    ) -> Result<(rtsp::Request, Resolved), Answer> {
+        let config = &self.shared.config;
+        let clock = ClientClock {
+            user_agent: request.header("user-agent"),
+            now: self.shared.net.unix_time(),
+        };
+        let resolved = seek::resolve(&url.rest, &clock, Service::Rtsp)
+            .map_err(|error| Answer::new(seek_status(&error), error.to_string()))?;
+        let answer = |error: rtsp::Error| Answer::new(rtsp_status(&error), error.to_string());
+        let target = format!("{}://{}", url.scheme(), resolved.url);
+        let user_agent = config.rtsp_user_agent.as_deref().unwrap_or(USER_AGENT);
+        let mut session_request = rtsp::Request::new(&target, user_agent).map_err(answer)?;
+        let range = resolved
+            .clock
+            .as_ref()
+            .map(|clock| format!("clock={clock}-"));
+        session_request
+            .play_from(range.as_deref(), resolved.start.as_deref())
+            .map_err(answer)?;
+        session_request.purpose = if request.method == Method::Head {
+            Purpose::Probe
+        } else if resolved.duration {
+            Purpose::Duration
+        } else {
+            Purpose::Play
+        };
+        session_request.stun.clone_from(&config.rtsp_stun_server);
+        Ok((session_request, resolved))
+    }
+
+    /// Probes are no clients (server spec §9.2), but not without number either.
+    fn admit_probe(&mut self, id: ClientId) -> bool {
+        let probes = self.upstreams.iter().filter(|(_, slot)| slot.is_probe);
+        if probes.count() < RTSP_PROBES_MAX {
+            return true;
+        }
+        let detail = format!("limit of {RTSP_PROBES_MAX} HEAD requests at a time reached");
+        self.refuse(id, Status::ServiceUnavailable, &detail);
+        false
+    }
+
+    /// Starts a look-up for an upstream.
+    pub(super) fn look_up_for(&mut self, id: UpstreamId, name: String) {
+        self.next_lookup += 1;
+        let lookup = LookupId(self.next_lookup);
+        match self.shared.net.resolve(lookup, vec![name.clone()]) {
+            Ok(()) => {
+                let lookup_of = Lookup {
+                    client: None,
+                    wanted: Wanted::Name(id, name),
+                };
+                self.lookups.insert(lookup, lookup_of);
+            }
+            Err(error) => self.tell_addresses(id, &name, Err(format!("name look-up: {error}"))),
+        }
+    }
+
+    /// A look-up for an upstream has ended.
+    pub(super) fn tell_addresses(
+        &mut self,
+        id: UpstreamId,
+        name: &str,
+        result: Result<Vec<Vec<IpAddr>>, String>,
+    ) {
+        let Some(source) = self.upstreams.get_mut(id) else {
+            return;
+        };
+        let result = result.map(|lists| lists.into_iter().next().unwrap_or_default());
+        let result = match &result {
+            Ok(addresses) => Ok(addresses.as_slice()),
+            Err(error) => Err(error.as_str()),
+        };
+        source.upstream.resolved(name, result);
+        self.run
+            .push_if(source.runnable(), Entity::Upstream(id), &mut source.queued);
+    }
+}
+
+/// Named in requests unless `--rtsp-user-agent` says otherwise.
+const USER_AGENT: &str = concat!("flowgate/", env!("CARGO_PKG_VERSION"));
+
+/// Status for a URL whose times cannot be used (RTSP spec §25).
+fn seek_status(error: &SeekError) -> Status {
+    match error {
+        SeekError::Value(_) | SeekError::TooLong { .. } => Status::NotFound,
+        SeekError::Url | SeekError::Start => Status::BadRequest,
+        SeekError::Unfilled
+        | SeekError::NotATime
+        | SeekError::EndMissing
+        | SeekError::OutOfRange => Status::ServiceUnavailable,
+    }
+}
+
+/// Queues the head of a stream of which `metadata` is known.
+pub(super) fn begin(sink: &mut ClientSlot, metadata: &Metadata, shared: &Shared) {
+    let head = stream_head(sink, metadata, shared);
+    match shared.pool.copy_reserved(&head) {
+        Some(head) => sink.client.begin_stream(head, shared.now),
+        None => sink.client.close(crate::client::Ended::Memory),
+    }
+}
+
+/// Answers HEAD.
+pub(super) fn describe(sink: &mut ClientSlot, metadata: &Metadata, shared: &Shared) {
+    let head = stream_head(sink, metadata, shared);
+    sink.client.answer_with(&head, &shared.pool);
+}
+
+/// Answers `r2h-duration=1`.
+pub(super) fn tell_duration(sink: &mut ClientSlot, duration: Duration, shared: &Shared) {
+    let body = rtsp::metadata::duration_body(duration);
+    let answer = response::json(&body, &shared.config, sink.client.sets_cookie());
+    sink.client.answer_with(&answer, &shared.pool);
+}
+
+fn stream_head(sink: &ClientSlot, metadata: &Metadata, shared: &Shared) -> Vec<u8> {
+    let head = response::stream_head(&metadata.headers(), &shared.config);
+    if sink.client.sets_cookie() {
+        response::with_cookie(&head, &shared.config)
+    } else {
+        head
+    }
+}
+
+/// Gives live media to a client, or skips it, whole packets at a time, while the client is full.
+pub(super) fn pass(
+    source: &mut UpstreamSlot,
+    sink: &mut ClientSlot,
+    media: &Run,
+    limits: Limits,
+    shared: &mut Shared,
+) {
+    limits.judge_pace(sink, shared);
+    let held_bytes = sink.client.held_bytes();
+    if source.skips {
+        source.skips = held_bytes > limits.low(sink);
+    } else {
+        source.skips = held_bytes + media.view.held_bytes() > limits.limit(sink);
+    }
+    if source.skips {
+        sink.client.drop_run(media, &mut shared.stats);
+    } else {
+        sink.client.push_run(media, shared.now);
+    }
+}
