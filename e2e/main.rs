@@ -14,6 +14,7 @@ mod membership;
 mod permission;
 mod process;
 mod proxy;
+mod rtsp;
 mod sharing;
 mod stream;
 mod support;

@@ -1,0 +1,269 @@
+//! RTSP servers of others, which play a real MPEG-TS file; what arrives is compared with the file.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::server::Server;
+use crate::support::tool::{self, Tool};
+use crate::support::{SOON, TempDir, ffmpeg, http, skip, ts, wait_for};
+
+/// The interpreter that Debian's python3-gi belongs to.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// GStreamer's RTSP server.
+struct Peer {
+    tool: Tool,
+    port: u16,
+}
+
+impl Peer {
+    /// Plays `file` over this transport.
+    fn start(file: &Path, transport: &str, credentials: &[&str]) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/rtsp/server.py");
+        let mut command = Command::new(PYTHON);
+        command
+            .arg(script)
+            .arg(file)
+            .arg(transport)
+            .args(credentials);
+        let tool = Tool::start(&mut command);
+        let line = tool.stdout.wait("port ");
+        let port = line.rsplit(' ').next().and_then(|port| port.parse().ok());
+        Self {
+            tool,
+            port: port.expect("the line ends in a port"),
+        }
+    }
+
+    fn path(&self) -> String {
+        format!("/rtsp/127.0.0.1:{}/live", self.port)
+    }
+}
+
+fn available() -> bool {
+    let imports = "import gi; gi.require_version('GstRtspServer', '1.0'); \
+                   from gi.repository import Gst, GstRtspServer; Gst.init(None); \
+                   assert Gst.ElementFactory.find('rtpmp2tpay') and Gst.ElementFactory.find('tsparse')";
+    if !ffmpeg::available() {
+        return false;
+    }
+    let found = Command::new(PYTHON).args(["-c", imports]).output();
+    if found.is_ok_and(|output| output.status.success()) {
+        return true;
+    }
+    skip("GStreamer's RTSP server is missing");
+    false
+}
+
+/// A moving picture of so many seconds at a constant rate.
+fn recording(directory: &TempDir, seconds: u32, megabits: u32) -> PathBuf {
+    let file = directory.path().join("recording.ts");
+    let picture = format!("testsrc2=size=320x180:rate=25:duration={seconds}");
+    let said = tool::run_within(
+        Duration::from_secs(120),
+        Command::new("ffmpeg")
+            .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", &picture])
+            .args([
+                "-c:v",
+                "libx264",
+                "-preset",
+                "ultrafast",
+                "-g",
+                "25",
+                "-b:v",
+                "1M",
+            ])
+            .args(["-muxrate", &format!("{megabits}M"), "-f", "mpegts"])
+            .arg(&file),
+    );
+    assert!(said.status.success(), "{}", said.stderr);
+    file
+}
+
+/// Insists that `bytes` are the beginning of the file, and that a decoder agrees.
+fn assert_beginning(bytes: &[u8], file: &Path) {
+    let whole = std::fs::read(file).expect("the recording");
+    let same = bytes.iter().zip(&whole).take_while(|(a, b)| a == b).count();
+    assert!(
+        same == bytes.len(),
+        "{} bytes arrived, which differ from the file after {same}",
+        bytes.len()
+    );
+    let received = file.with_extension("received.ts");
+    let packets = bytes.len() / ts::PACKET * ts::PACKET;
+    std::fs::write(&received, ts::without_unfinished_frame(&bytes[..packets])).expect("written");
+    ffmpeg::assert_decodes(received.to_str().expect("UTF-8"));
+    assert!(ffmpeg::frames(&received) > 25, "hardly any picture");
+}
+
+/// Reads the head, and so many bytes of the stream.
+fn watch(server: &Server, path: &str, len: usize) -> (String, Vec<u8>) {
+    let mut stream = server.ask(path);
+    let head = read_head(&mut stream);
+    let mut bytes = vec![0; len];
+    stream.read_exact(&mut bytes).expect("media in time");
+    (head, bytes)
+}
+
+fn read_head(stream: &mut impl Read) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a head in time");
+        bytes.push(byte[0]);
+    }
+    let head = http::parse(bytes);
+    assert_eq!(head.status, 200, "{}", head.head);
+    head.head
+}
+
+fn plays_and_ends(transport: &str, told: &str) {
+    let directory = TempDir::new();
+    let file = recording(&directory, 8, 4);
+    let peer = Peer::start(&file, transport, &[]);
+    let server = Server::start(&[]);
+    let (head, bytes) = watch(&server, &peer.path(), 2_000_000);
+    assert!(
+        head.contains(&format!("R2H-Upstream-Transport: {told}\r\n")),
+        "{head}"
+    );
+    assert!(
+        head.contains("R2H-Upstream-Payload: mp2t-rtp\r\n"),
+        "{head}"
+    );
+    peer.tool.stdout.wait("teardown");
+    assert_beginning(&bytes, &file);
+    server.stop_empty();
+}
+
+#[test]
+fn gstreamer_plays_over_the_control_connection() {
+    if available() {
+        plays_and_ends("tcp", "tcp-interleaved");
+    }
+}
+
+#[test]
+fn gstreamer_plays_over_udp() {
+    if available() {
+        plays_and_ends("udp", "udp");
+    }
+}
+
+#[test]
+fn ffprobe_finds_the_picture_behind_a_password() {
+    if !available() {
+        return;
+    }
+    let directory = TempDir::new();
+    let file = recording(&directory, 20, 4);
+    let peer = Peer::start(&file, "tcp", &["user", "p@ss"]);
+    let server = Server::start(&[]);
+    let refused = server.get(&peer.path());
+    refused.assert_error(503, "Service Unavailable");
+    let path = format!("/rtsp/user:p%40ss@127.0.0.1:{}/live", peer.port);
+    let said = tool::run(
+        Command::new("ffprobe")
+            .args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0"])
+            .args(["-show_entries", "stream=codec_name,width,height"])
+            .arg(server.url(&path)),
+    );
+    let first = said.stdout.lines().next().unwrap_or("").trim_matches(',');
+    assert_eq!(first, "h264,320,180", "{}", said.stderr);
+    peer.tool.stdout.wait("teardown");
+    let log = server.log().all().join("\n");
+    assert!(!log.contains("p%40ss") && !log.contains("p@ss"), "{log}");
+    server.stop_empty();
+}
+
+#[test]
+fn head_starts_nothing_at_the_server() {
+    if !available() {
+        return;
+    }
+    let directory = TempDir::new();
+    let file = recording(&directory, 2, 4);
+    let peer = Peer::start(&file, "tcp", &[]);
+    let server = Server::start(&[]);
+    let request = format!("HEAD {} HTTP/1.1\r\nHost: localhost\r\n\r\n", peer.path());
+    let answer = server.exchange(request.as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    assert_eq!(answer.header("R2H-Upstream-Protocol"), Some("rtsp"));
+    assert_eq!(answer.header("R2H-Upstream-Payload"), Some("mp2t-rtp"));
+    peer.tool.stdout.wait("closed");
+    assert!(!peer.tool.stdout.all().contains(&"setup".to_owned()));
+    server.stop_empty();
+}
+
+#[test]
+fn sigterm_ends_the_session_at_the_server() {
+    if !available() {
+        return;
+    }
+    let directory = TempDir::new();
+    let file = recording(&directory, 20, 4);
+    let peer = Peer::start(&file, "tcp", &[]);
+    let server = Server::start(&[]);
+    let mut stream = server.ask(&peer.path());
+    read_head(&mut stream);
+    server.signal(libc::SIGTERM);
+    peer.tool.stdout.wait("teardown");
+    drop(stream);
+    let mut server = server;
+    assert!(server.wait(SOON).success());
+}
+
+/// A client that takes less than the stream brings, for so long, and then as much as it can.
+fn slow_client(stalls: u32, megabits: u32) {
+    let directory = TempDir::new();
+    let seconds = 5 * stalls + 60;
+    let file = recording(&directory, seconds, megabits);
+    let peer = Peer::start(&file, "tcp", &[]);
+    // A queue of well under a second, so that the server is held back again and again.
+    let server = Server::start(&["-b", "256"]);
+    let mut stream = server.ask(&peer.path());
+    read_head(&mut stream);
+    let began = Instant::now();
+    let mut bytes = Vec::new();
+    for stall in 1..=stalls {
+        let until = began + Duration::from_secs(5) * stall;
+        wait_for(2 * SOON, "the end of a stall", || {
+            (Instant::now() >= until).then_some(())
+        });
+        // At most half of what has come meanwhile.
+        let mut part = vec![0; 1_250_000];
+        stream.read_exact(&mut part).expect("media in time");
+        bytes.extend(part);
+    }
+    // More than all buffers on the way hold.
+    let mut rest = vec![0; 20_000_000];
+    stream.read_exact(&mut rest).expect("media in time");
+    bytes.extend(rest);
+    drop(stream);
+    peer.tool.stdout.wait("teardown");
+    assert_beginning(&bytes, &file);
+    let closed = server.log().wait(" packets dropped");
+    assert!(closed.contains(" 0 packets dropped"), "{closed}");
+    let stopped = {
+        server.signal(libc::SIGTERM);
+        server.log().wait(" pauses")
+    };
+    assert!(!stopped.contains(" 0 pauses"), "{stopped}");
+}
+
+#[test]
+fn slow_client_gets_every_byte() {
+    if available() {
+        slow_client(3, 16);
+    }
+}
+
+#[test]
+#[ignore = "endurance: takes ten minutes"]
+fn slow_client_gets_every_byte_for_ten_minutes() {
+    if available() {
+        slow_client(118, 4);
+    }
+}
