@@ -29,7 +29,8 @@ pub enum Offer {
     All,
     /// Only RTP over the control connection: for a server that refused the list.
     TcpOnly,
-    /// Only RTP over UDP: for a server that refused that as well.
+    /// Only RTP over UDP, in the words of RFC 2326: for a server that refused that as well. VLC, for one, knows
+    /// neither TCP nor `client_address`.
     UdpOnly,
 }
 
@@ -62,7 +63,8 @@ impl Offer {
             .map(|profile| format!("{profile};unicast;interleaved=0-1"));
         let udp = ports.into_iter().flat_map(|ports| {
             udp.iter().map(move |profile| {
-                let (address, mode) = match ports.address {
+                let address = ports.address.filter(|_| self == Offer::All);
+                let (address, mode) = match address {
                     Some(address) => (format!("client_address={address};"), ";mode=PLAY"),
                     None => (String::new(), ""),
                 };
@@ -199,6 +201,10 @@ mod tests {
             Offer::All.encode(None),
             "MP2T/RTP/TCP;unicast;interleaved=0-1,MP2T/TCP;unicast;interleaved=0-1,\
              RTP/AVP/TCP;unicast;interleaved=0-1"
+        );
+        assert_eq!(
+            Offer::UdpOnly.encode(Some(ports)),
+            "RTP/AVP;unicast;client_port=10000-10001"
         );
         let ports = ClientPorts {
             address: None,

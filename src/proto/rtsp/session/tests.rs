@@ -494,7 +494,7 @@ fn refused_transports_are_offered_one_by_one() {
             .contains("\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n")
     );
     talk.answer(461, "");
-    let udp = "\r\nTransport: RTP/AVP;unicast;client_address=192.0.2.2;client_port=10000-10001;mode=PLAY\r\n";
+    let udp = "\r\nTransport: RTP/AVP;unicast;client_port=10000-10001\r\n";
     assert!(talk.last().contains(udp), "{}", talk.last());
     assert_eq!(
         talk.answer(461, "")[0],
