@@ -206,6 +206,38 @@ mod tests {
     }
 
     #[test]
+    fn rtsp_urls_lose_their_label_and_nothing_else() {
+        let found = |target| match route(&request(Method::Get), target, &Config::default()) {
+            Target::Rtsp(url) => Some((url.scheme(), url.rest)),
+            _ => None,
+        };
+        let url = |scheme, rest: &str| Some((scheme, rest.to_owned()));
+        assert_eq!(
+            found("/rtsp/u:p%40ss@h:8554/a?b=${utc}&c=1$Channel 1"),
+            url("rtsp", "u:p%40ss@h:8554/a?b=${utc}&c=1")
+        );
+        if tls::IS_SUPPORTED {
+            assert_eq!(found("/rtsps/[::1]/a"), url("rtsps", "[::1]/a"));
+        } else {
+            assert_eq!(status(Method::Get, "/rtsps/[::1]/a"), Some(501));
+        }
+        assert_eq!(status(Method::Get, "/rtsp/"), Some(404));
+        assert_eq!(status(Method::Get, "/RTSP/h/"), Some(404));
+        assert_eq!(status(Method::Head, "/rtsp/h/"), None);
+        assert_eq!(status(Method::Options, "/rtsp/h/"), Some(204));
+        assert_eq!(status(Method::Other, "/rtsp/h/"), Some(405));
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let url = RtspUrl {
+            tls: false,
+            rest: "user:secret@h/a?r2h-token=hidden".to_owned(),
+        };
+        assert_eq!(format!("{url:?}"), "rtsp://***@h/a?r2h-token=***");
+    }
+
+    #[test]
     fn udpxy_urls_can_be_switched_off() {
         let config = Config {
             udpxy: false,

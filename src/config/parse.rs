@@ -598,6 +598,27 @@ mod tests {
     }
 
     #[test]
+    fn stun_servers_have_a_port() {
+        let shown = |text: &str| {
+            let server = rtsp_stun_server(text).expect(text);
+            server.map(|(host, port)| format!("{host} {port}"))
+        };
+        assert_eq!(shown(""), None);
+        for (text, expected) in [
+            ("stun.example", "stun.example 3478"),
+            ("192.0.2.1:19302", "192.0.2.1 19302"),
+            ("[2001:db8::1]:5", "[2001:db8::1] 5"),
+            ("2001:db8::1", "[2001:db8::1] 3478"),
+        ] {
+            assert_eq!(shown(text).as_deref(), Some(expected));
+        }
+        for text in [":1", "h:0", "h:x", "a b", "[::1"] {
+            let error = rtsp_stun_server(text).expect_err(text).to_string();
+            assert!(error.contains("give host, host:port"), "{error}");
+        }
+    }
+
+    #[test]
     fn interface_names_are_never_cut() {
         for text in ["e", "eth0.100", "123456789012345"] {
             assert_eq!(interface(text).as_deref(), Ok(text));

@@ -1,4 +1,4 @@
-//! Which addresses the HTTP proxy may connect to.
+//! Which addresses HTTP and RTSP requests may connect to.
 //!
 //! Whoever may use the proxy chooses its destinations, so it must not become a way to what only the router
 //! itself can reach. Judged is the address that is about to be connected to, after name resolution: a name
