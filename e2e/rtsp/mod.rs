@@ -1,6 +1,8 @@
 //! RTSP servers of others, which play a real MPEG-TS file; what arrives is compared with the file.
 
 use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -40,6 +42,43 @@ impl Peer {
     fn path(&self) -> String {
         format!("/rtsp/127.0.0.1:{}/live", self.port)
     }
+}
+
+/// VLC's RTSP server, which knows UDP only and refuses transports with parameters it does not know.
+fn start_vlc(file: &Path) -> Option<Peer> {
+    if !ffmpeg::available() || !tool::have(&["cvlc", "setpriv"]) {
+        return None;
+    }
+    let port = free_port();
+    // It does not run as root.
+    let mut command = if is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "cvlc"]);
+        command
+    } else {
+        Command::new("cvlc")
+    };
+    command
+        .args(["-I", "dummy"])
+        .arg(file)
+        .arg("--sout")
+        .arg(format!("#rtp{{sdp=rtsp://127.0.0.1:{port}/live,mux=ts}}"))
+        .env("HOME", std::env::temp_dir());
+    let tool = Tool::start(&mut command);
+    wait_for(SOON, "VLC", || {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
+    });
+    Some(Peer { tool, port })
+}
+
+/// A port that nobody uses; VLC cannot ask the system for one.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 fn available() -> bool {
@@ -150,6 +189,25 @@ fn gstreamer_plays_over_udp() {
     if available() {
         plays_and_ends("udp", "udp");
     }
+}
+
+/// VLC makes a stream of its own of what it plays, so only what a decoder says of it can be checked.
+#[test]
+fn vlc_plays_over_udp_when_it_is_offered_alone() {
+    let directory = TempDir::new();
+    if !ffmpeg::available() {
+        return;
+    }
+    let file = recording(&directory, 60, 4);
+    let Some(peer) = start_vlc(&file) else { return };
+    let server = Server::start(&[]);
+    let received = directory.path().join("received.ts");
+    let limit = Duration::from_secs(6);
+    ffmpeg::record(&server.url(&peer.path()), &received, limit).wait(2 * limit);
+    let frames = ffmpeg::frames(&received);
+    assert!(frames > 50, "{frames} frames");
+    drop(peer);
+    server.stop_empty();
 }
 
 #[test]
