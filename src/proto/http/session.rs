@@ -61,7 +61,7 @@ pub enum SessionError {
     Upgrade,
     /// More interim responses than `limit`, and still no final one.
     TooManyInterims {
-        /// [`INTERIMS_MAX`]
+        /// How many are relayed.
         limit: usize,
     },
     /// A playlist longer than `limit` bytes, which cannot be rewritten.
