@@ -199,6 +199,9 @@ impl Control {
         let State::Open(connection) = &mut self.state else {
             return true;
         };
+        if self.send_failed {
+            return connection.can_read();
+        }
         let sends = &mut shared.stats.to_upstreams;
         let mut result = Ok(());
         while !self.unsent.is_empty() && connection.is_writable() && result.is_ok() {
@@ -290,7 +293,7 @@ impl Control {
             State::Open(connection) => {
                 (may_read && self.can_read())
                     || (!self.unsent.is_empty() && connection.is_writable())
-                    || connection.can_flush()
+                    || (!self.send_failed && connection.can_flush())
             }
         }
     }
