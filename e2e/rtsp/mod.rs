@@ -21,15 +21,11 @@ struct Peer {
 }
 
 impl Peer {
-    /// Plays `file` over this transport.
-    fn start(file: &Path, transport: &str, credentials: &[&str]) -> Self {
+    /// Plays `file` over this transport; guarded by user and password, or by a certificate.
+    fn start(file: &Path, transport: &str, guard: &[&str]) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/rtsp/server.py");
         let mut command = Command::new(PYTHON);
-        command
-            .arg(script)
-            .arg(file)
-            .arg(transport)
-            .args(credentials);
+        command.arg(script).arg(file).arg(transport).args(guard);
         let tool = Tool::start(&mut command);
         let line = tool.stdout.wait("port ");
         let port = line.rsplit(' ').next().and_then(|port| port.parse().ok());
@@ -233,6 +229,53 @@ fn ffprobe_finds_the_picture_behind_a_password() {
     peer.tool.stdout.wait("teardown");
     let log = server.log().all().join("\n");
     assert!(!log.contains("p%40ss") && !log.contains("p@ss"), "{log}");
+    server.stop_empty();
+}
+
+/// A certificate for localhost with its key, which is its own authority.
+fn certificate(directory: &TempDir) -> (PathBuf, PathBuf) {
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| directory.path().join(name));
+    let said = tool::run(
+        Command::new("openssl")
+            .args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            ])
+            .args([
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                "subjectAltName=DNS:localhost",
+            ])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate),
+    );
+    assert!(said.status.success(), "{}", said.stderr);
+    let both = directory.path().join("both.pem");
+    let parts = [&certificate, &key].map(|file| std::fs::read(file).expect("written"));
+    std::fs::write(&both, parts.concat()).expect("written");
+    (certificate, both)
+}
+
+#[test]
+fn gstreamer_plays_over_tls_and_must_be_who_it_is_asked_for() {
+    if !available() || !tool::have(&["openssl"]) {
+        return;
+    }
+    let directory = TempDir::new();
+    let file = recording(&directory, 8, 4);
+    let (authority, both) = certificate(&directory);
+    let peer = Peer::start(&file, "tcp", &[both.to_str().expect("UTF-8")]);
+    let server = Server::start(&["--tls-ca", authority.to_str().expect("UTF-8")]);
+    let path = |host: &str| format!("/rtsps/{host}:{}/live", peer.port);
+    let (_, bytes) = watch(&server, &path("localhost"), 1_000_000);
+    assert_beginning(&bytes, &file);
+    let refused = server.get(&path("127.0.0.1"));
+    refused.assert_error(503, "Service Unavailable");
+    let told = refused.header("X-Flowgate-Error").unwrap_or_default();
+    assert!(told.contains("certificate"), "{told}");
     server.stop_empty();
 }
 

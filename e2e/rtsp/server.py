@@ -1,4 +1,6 @@
-"""Serves an MPEG-TS file over RTSP with GStreamer, in real time: server.py FILE tcp|udp [USER PASSWORD].
+"""Serves an MPEG-TS file over RTSP with GStreamer, in real time: server.py FILE tcp|udp [USER PASSWORD | CERTIFICATE].
+
+CERTIFICATE is a PEM file with the key, and makes it speak TLS.
 
 Prints the port and what clients do, a line each.
 """
@@ -10,10 +12,10 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer
 
 Gst.init(None)
-file, transport, *credentials = sys.argv[1:]
+file, transport, *guard = sys.argv[1:]
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
 server.set_service("0")
@@ -24,13 +26,16 @@ factory.set_launch(
 lower = GstRtsp.RTSPLowerTrans
 factory.set_protocols(lower.TCP if transport == "tcp" else lower.UDP)
 
-if credentials:
-    user, password = credentials
+if guard:
     auth = GstRtspServer.RTSPAuth()
-    auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "viewer")
-    auth.add_digest(user, password, token)
+    if len(guard) == 2:
+        auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+        auth.add_digest(*guard, token)
+    else:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(*guard))
+        auth.set_default_token(token)
     server.set_auth(auth)
     permissions = GstRtspServer.RTSPPermissions()
     for permission in ("media.factory.access", "media.factory.construct"):
