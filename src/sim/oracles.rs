@@ -231,7 +231,12 @@ fn check_bounds(router: &Router, world: &mut World, memory: &mut Memory) {
         if uploads && source.upstream_paused.is_set() {
             world.note("paused in both directions");
         }
-        if uploads && source.upstream.queue().is_some_and(|queue| !queue.is_empty()) {
+        if uploads
+            && source
+                .upstream
+                .queue()
+                .is_some_and(|queue| !queue.is_empty())
+        {
             world.note("upload paused");
         }
         if sink.starved {
