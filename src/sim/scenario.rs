@@ -215,7 +215,7 @@ pub(super) fn draw_behaviour(client: &mut Client, marathon: bool, rng: &mut Rng)
         },
         1 | 2 => {
             let time = if marathon {
-                rng.millis(40_000, 130_000)
+                rng.millis(40_000, 190_000)
             } else {
                 rng.millis(500, 6000)
             };

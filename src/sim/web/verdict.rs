@@ -121,7 +121,10 @@ pub(in crate::sim) fn judge_replies(
             None => {
                 let cut = index == replies.done.len() && replies.is_cut();
                 let closed = !open || replies.closes && !cut;
-                let excused = !stays || closed || !sent || dawdles;
+                // However long it does not read, what was begun is brought to its end.
+                let uploads = exchange.upload.is_some();
+                let late = dawdles && (uploads || (index > 0 && !cut));
+                let excused = !stays || closed || !sent || late;
                 assert!(fate != Fate::Whole || excused, "{}", context());
                 if cut && stays && fate != Fate::Whole {
                     notes.push("answer cut");
