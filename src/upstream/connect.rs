@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::Outcome;
 use crate::limits::{ADDRESSES_MAX, CONNECT_OVERLAP};
 use crate::net::{Edge, SocketId, Watched};
 use crate::shared::Shared;
@@ -136,13 +137,10 @@ impl Connecting {
     }
 
     /// Looks at the attempts under way and begins those that are due.
-    pub fn run(&mut self, shared: &mut Shared, changes: &mut Vec<SocketChange>) -> Progress {
-        if let Some((socket, address)) = self.look(shared, changes) {
-            changes.extend(
-                self.sockets()
-                    .filter(|other| *other != socket.id)
-                    .map(SocketChange::Closed),
-            );
+    pub fn run(&mut self, shared: &mut Shared, outcomes: &mut Vec<Outcome>) -> Progress {
+        if let Some((socket, address)) = self.look(shared, outcomes) {
+            let others = self.sockets().filter(|other| *other != socket.id);
+            outcomes.extend(others.map(SocketChange::Closed).map(Outcome::Socket));
             self.attempts.clear();
             return Progress::Connected(socket, address);
         }
@@ -150,7 +148,7 @@ impl Connecting {
             let Some(address) = self.waiting.pop_front() else {
                 break;
             };
-            self.begin(address, shared, changes);
+            self.begin(address, shared, outcomes);
         }
         if !self.attempts.is_empty() {
             return Progress::Pending;
@@ -162,7 +160,7 @@ impl Connecting {
     fn look(
         &mut self,
         shared: &mut Shared,
-        changes: &mut Vec<SocketChange>,
+        outcomes: &mut Vec<Outcome>,
     ) -> Option<(Watched, SocketAddr)> {
         let mut at = 0;
         while let Some(attempt) = self.attempts.get_mut(at) {
@@ -188,7 +186,7 @@ impl Connecting {
                     continue;
                 }
             };
-            changes.push(SocketChange::Closed(attempt.socket.id));
+            outcomes.push(Outcome::Socket(SocketChange::Closed(attempt.socket.id)));
             self.attempts.remove(at);
             self.failure = Some(failure);
             self.next_at = shared.now;
@@ -196,11 +194,11 @@ impl Connecting {
         None
     }
 
-    fn begin(&mut self, address: SocketAddr, shared: &mut Shared, changes: &mut Vec<SocketChange>) {
+    fn begin(&mut self, address: SocketAddr, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
         shared.stats.upstream_connections += 1;
         match shared.net.connect(address, self.interface.as_deref()) {
             Ok(socket) => {
-                changes.push(SocketChange::Opened(socket));
+                outcomes.push(Outcome::Socket(SocketChange::Opened(socket)));
                 self.next_at = shared.now + CONNECT_OVERLAP;
                 self.attempts.push(Attempt {
                     socket: Watched::new(socket),

@@ -55,6 +55,18 @@ impl Connection {
         self.socket.note(edge);
     }
 
+    /// Notes that a write has failed. What the server sent before may be there although its edge has not been seen
+    /// yet; if there is nothing, the read tells what is wrong. Behind a stage a failed write is the end.
+    pub fn note_failed_write(&mut self) {
+        if self.is_plain() {
+            self.socket.note(Edge {
+                readable: true,
+                writable: false,
+                ended: true,
+            });
+        }
+    }
+
     /// Notes that reading was blocked, found out without a read.
     pub fn note_empty(&mut self) {
         self.socket.readable = false;

@@ -307,10 +307,7 @@ impl HttpUpstream {
         let Phase::Connecting(connecting) = &mut self.phase else {
             return;
         };
-        let mut changes = Vec::new();
-        let progress = connecting.run(shared, &mut changes);
-        outcomes.extend(changes.into_iter().map(Outcome::Socket));
-        match progress {
+        match connecting.run(shared, outcomes) {
             Progress::Pending => {}
             Progress::Connected(socket, _) => {
                 self.progress_at = shared.now;
@@ -363,14 +360,8 @@ impl HttpUpstream {
                 // there are keys.
                 self.queue.clear();
                 self.send_failed = true;
-                if connection.is_plain() {
-                    // Whose edge may not have been seen yet; if there is none, the read tells what is wrong.
-                    connection.note(Edge {
-                        readable: true,
-                        writable: false,
-                        ended: true,
-                    });
-                } else if connection.is_handshaking() || !connection.can_read() {
+                connection.note_failed_write();
+                if connection.is_handshaking() || !connection.can_read() {
                     self.break_off(error, outcomes);
                 }
             }
@@ -527,7 +518,9 @@ impl HttpUpstream {
         }
         let net = &mut *shared.net;
         let mut result = connection.fill_pipe(net, pipe, len);
-        if piped > 0 && matches!(result, Ok(Io::Blocked)) && connection.has_unread(net) {
+        let has_unread =
+            piped > 0 && matches!(result, Ok(Io::Blocked)) && connection.has_unread(net);
+        if has_unread {
             // The bytes may have come just now: only a pipe that is blocked again is full.
             result = connection.fill_pipe(net, pipe, len);
         }
@@ -551,7 +544,7 @@ impl HttpUpstream {
             Ok(Io::Blocked) => {
                 if piped == 0 {
                     connection.note_empty();
-                } else if connection.has_unread(&*shared.net) {
+                } else if has_unread {
                     outcomes.push(Outcome::PipeFull);
                 } else {
                     self.pipe_unclear = true;

@@ -134,10 +134,7 @@ impl Control {
         let State::Connecting(target, connecting) = &mut self.state else {
             return None;
         };
-        let mut changes = Vec::new();
-        let progress = connecting.run(shared, &mut changes);
-        outcomes.extend(changes.into_iter().map(Outcome::Socket));
-        let (socket, peer) = match progress {
+        let (socket, peer) = match connecting.run(shared, outcomes) {
             Progress::Pending => return None,
             Progress::Connected(socket, peer) => (socket, peer),
             Progress::Failed(error) => {
@@ -224,14 +221,7 @@ impl Control {
             log::debug!("RTSP: writing failed: {error}");
             self.send_failed = true;
             self.unsent.clear();
-            if connection.is_plain() {
-                // The edge may not have been seen yet; if there is none, the read tells what is wrong.
-                connection.note(Edge {
-                    readable: true,
-                    writable: false,
-                    ended: true,
-                });
-            }
+            connection.note_failed_write();
             return connection.can_read();
         }
         true
