@@ -6,12 +6,9 @@
 use super::Request;
 use super::response::{Answer, Status};
 use crate::config::{Config, Token};
+use crate::proto::rewrite::token::{AGENT_WORD, TOKEN_NAME};
 use crate::proto::url;
 
-/// Name of the query parameter and of the cookie that carry the token.
-pub const TOKEN_NAME: &str = "r2h-token";
-/// What precedes the token in a `User-Agent`; case counts.
-const TOKEN_MARKER: &[u8] = b"R2HTOKEN/";
 /// Everything below is served without a token: a page that cannot authenticate yet needs its assets.
 const OPEN_PATH: &str = "/assets/";
 /// Longest element of `X-Forwarded-For` in bytes (server spec §5.1).
@@ -182,8 +179,8 @@ fn in_cookie(request: &Request, token: &Token) -> Option<bool> {
 
 fn in_user_agent(request: &Request, token: &Token) -> Option<bool> {
     let agent = request.header("User-Agent")?;
-    let mut windows = agent.windows(TOKEN_MARKER.len());
-    let at = windows.position(|window| window == TOKEN_MARKER)? + TOKEN_MARKER.len();
+    let mut windows = agent.windows(AGENT_WORD.len());
+    let at = windows.position(|window| window == AGENT_WORD)? + AGENT_WORD.len();
     let given = agent
         .get(at..)?
         .split(|byte| matches!(byte, b' ' | b'\t'))

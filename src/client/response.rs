@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::access::TOKEN_NAME;
 use crate::config::Config;
+use crate::proto::rewrite::token::TOKEN_NAME;
 
 /// A status that flowgate answers with itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -57,7 +57,7 @@ impl Links {
     /// The same with the access token in every link.
     #[must_use]
     pub fn with_token(self, token: &str) -> Self {
-        self.with_parameter("r2h-token", token)
+        self.with_parameter(token::TOKEN_NAME, token)
     }
 
     /// The same with the interface of the request in every link, so that what it leads to comes the same way.

@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 
 /// Name of the cookie, and of the query parameter, that carries the token.
-pub(super) const TOKEN_COOKIE: &[u8] = b"r2h-token";
+pub const TOKEN_NAME: &str = "r2h-token";
+pub(super) const TOKEN_COOKIE: &[u8] = TOKEN_NAME.as_bytes();
 
 /// What precedes the token in a `User-Agent`.
-const AGENT_WORD: &[u8] = b"R2HTOKEN/";
+pub const AGENT_WORD: &[u8] = b"R2HTOKEN/";
 
 /// A `Cookie` value without the cookies called `r2h-token` (case-insensitive).
 ///

@@ -21,6 +21,7 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::query;
+use super::rewrite::token::TOKEN_NAME;
 use super::url::{INTERFACE_BYTES_MAX, UrlError, percent_decode};
 use template::Moments;
 use time::{TIME_BYTES_MAX, Time, compact_utc};
@@ -226,7 +227,7 @@ struct Control {
 impl Control {
     fn take(url: &mut String) -> Control {
         // Before the seek parameter is looked for, so that no choice of its name can send the token on.
-        query::take(url, "r2h-token");
+        query::take(url, TOKEN_NAME);
         let mut value = |name, raw_bytes_max| {
             let raw = query::take(url, name)?;
             let is_short = raw.len() <= raw_bytes_max;
