@@ -6,7 +6,7 @@
 //!
 //! `env_logger` carries the lines. Its target for standard output writes a line with one call and drops
 //! the error if that fails, so a closed pipe or a full disk costs lines and never the program. The time is
-//! ours because `env_logger`'s `humantime` feature is a whole calendar crate, and we need four divisions.
+//! written by `time`, which is here for recordings anyway, and not by `env_logger`'s `humantime` feature.
 //! A reader that stops reading without closing can still hold up a write: it is the same thread.
 
 use std::fmt::{self, Write as _};
@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter, Record, SetLoggerError};
+use time::Date;
 
 use crate::config::Verbosity;
 
@@ -161,23 +162,18 @@ fn push_utc(line: &mut String, since_epoch: Duration) {
     );
 }
 
-/// Year, month and day of a count of days since 1970-01-01 in the Gregorian calendar.
-///
-/// Years are taken to begin in March, so that the leap day is the last day of one; month m then begins
-/// (153 m + 2) / 5 days into its year. Eras are 400 years, which are always 146097 days. The method is
-/// `civil_from_days` of H. Hinnant, “chrono-Compatible Low-Level Date Algorithms”.
+/// 1970-01-01 as a Julian day.
+const UNIX_EPOCH_JULIAN_DAY: i32 = 2_440_588;
+
+/// Year, month and day of a count of days since 1970-01-01 in the Gregorian calendar; the last day it knows beyond
+/// the year 9999.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
-    // 719468 days lie between 0000-03-01 and 1970-01-01.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let leap_days = day_of_era / 1460 - day_of_era / 36_524 + day_of_era / 146_096;
-    let year_of_era = (day_of_era - leap_days) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12 + 1;
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    (year, month, day)
+    let date = i32::try_from(days)
+        .ok()
+        .and_then(|days| Date::from_julian_day(days.checked_add(UNIX_EPOCH_JULIAN_DAY)?).ok())
+        .unwrap_or(Date::MAX);
+    let (month, day) = (u8::from(date.month()), date.day());
+    (date.year().unsigned_abs().into(), month.into(), day.into())
 }
 
 #[cfg(test)]
