@@ -158,23 +158,21 @@ impl Config {
 
     /// The interface multicast is joined on: its own if one is set, else the general one.
     pub fn multicast_interface(&self) -> Option<&str> {
-        self.upstream_interface_multicast
-            .as_deref()
-            .or(self.upstream_interface.as_deref())
+        self.interface_or_general(&self.upstream_interface_multicast)
     }
 
     /// The interface HTTP upstreams are reached through: its own if one is set, else the general one.
     pub fn http_interface(&self) -> Option<&str> {
-        self.upstream_interface_http
-            .as_deref()
-            .or(self.upstream_interface.as_deref())
+        self.interface_or_general(&self.upstream_interface_http)
     }
 
     /// The interface RTSP servers are reached through: its own if one is set, else the general one.
     pub fn rtsp_interface(&self) -> Option<&str> {
-        self.upstream_interface_rtsp
-            .as_deref()
-            .or(self.upstream_interface.as_deref())
+        self.interface_or_general(&self.upstream_interface_rtsp)
+    }
+
+    fn interface_or_general<'a>(&'a self, own: &'a Option<String>) -> Option<&'a str> {
+        own.as_deref().or(self.upstream_interface.as_deref())
     }
 
     /// Whether `X-Forwarded-For` is believed: also if `hostname` is a URL, which only a proxy in front makes
