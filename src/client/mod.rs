@@ -23,6 +23,7 @@ pub mod route;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::config::Config;
 use crate::limits::{
     BODY_WAIT, CLOSE_WAIT, DISCARD_BYTES_PER_TURN, HEAD_WAIT, KEPT_ALIVE_WAIT,
     READ_AHEAD_BYTES_MAX, STALL_CHECK, UNANSWERED_MAX, UPSTREAM_READ_BYTES,
@@ -102,8 +103,8 @@ impl Request {
             self.headers
                 .iter()
                 .filter(|(name, _)| name.eq_ignore_ascii_case("connection"))
-                .flat_map(|(_, value)| value.split(|byte| *byte == b','))
-                .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+                .flat_map(|(_, value)| http::list_elements(value))
+                .any(|token| token.eq_ignore_ascii_case(wanted.as_bytes()))
         };
         !says("close") && (self.minor_version > 0 || says("keep-alive"))
     }
@@ -472,6 +473,15 @@ impl Client {
         self.answer_with(&bytes, &shared.pool);
     }
 
+    /// What was asked for has failed: `answer` says why if nothing has been sent yet, the connection's end otherwise.
+    pub fn fail(&mut self, answer: &Answer, shared: &mut Shared) {
+        if self.is_waiting() {
+            self.answer(answer, shared);
+        } else {
+            self.break_off();
+        }
+    }
+
     /// As [`Client::answer`], for a head or a page already put together.
     pub fn answer_with(&mut self, bytes: &[u8], pool: &Pool) {
         self.forget_request();
@@ -488,6 +498,15 @@ impl Client {
     /// Whether the answer to this request is to carry the access cookie.
     pub fn set_cookie(&mut self, sets_cookie: bool) {
         self.sets_cookie = sets_cookie;
+    }
+
+    /// `head` with the access cookie, if this client is due it.
+    pub fn own_head(&self, head: Vec<u8>, config: &Config) -> Vec<u8> {
+        if self.sets_cookie {
+            response::with_cookie(&head, config)
+        } else {
+            head
+        }
     }
 
     /// Whether the answer carries the access cookie; local answers do so by themselves.
@@ -537,7 +556,12 @@ impl Client {
     pub fn begin_reply(&mut self, head: ReplyHead, shared: &Shared) {
         self.keep_alive &= head.delimited && self.body.is_none();
         let head = head.encode(self.minor_version, self.keep_alive);
-        match shared.pool.copy_reserved(&head) {
+        self.begin_with(&head, shared);
+    }
+
+    /// As [`Client::begin_stream`], with a head of this client's own. Without memory for it the connection ends.
+    pub fn begin_with(&mut self, head: &[u8], shared: &Shared) {
+        match shared.pool.copy_reserved(head) {
             Some(head) => self.begin_stream(head, shared.now),
             None => self.close(Ended::Memory),
         }

@@ -280,7 +280,16 @@ impl HttpUrl {
     fn from_rest(scheme: Scheme, rest: &str) -> Result<Self, OriginError> {
         let authority_bytes = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at_checked(authority_bytes).unwrap_or((rest, ""));
-        let origin = Origin::parse(scheme, authority)?;
+        Self::at(Origin::parse(scheme, authority)?, target)
+    }
+
+    /// The resource `target` of `origin`: path and query, without a leading `/` below the root. A fragment is
+    /// dropped, and [`HttpUrl::target`] says what else may become of the text.
+    ///
+    /// # Errors
+    ///
+    /// `TargetTooLong`.
+    pub fn at(origin: Origin, target: &str) -> Result<Self, OriginError> {
         let target = target.split('#').next().unwrap_or_default();
         let mut kept = String::with_capacity(target.len() + 1);
         if !target.starts_with('/') {

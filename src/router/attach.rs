@@ -70,10 +70,8 @@ impl Router {
         match route::route(request, &granted.target, config) {
             Target::Answer(answer) => sink.client.answer(&answer, &mut self.shared),
             Target::MulticastHead => {
-                let mut head = response::multicast_head(None, config);
-                if granted.sets_cookie {
-                    head = response::with_cookie(&head, config);
-                }
+                let head = response::multicast_head(None, config);
+                let head = sink.client.own_head(head, config);
                 sink.client.answer_with(&head, &self.shared.pool);
             }
             Target::Multicast(url) => self.attach(id, url),

@@ -82,14 +82,8 @@ impl Router {
         if let Feed::Lookup { lookup, .. } = std::mem::replace(&mut sink.feed, Feed::None) {
             self.lookups.remove(&lookup);
         }
-        if sink.client.is_waiting() {
-            sink.client.answer(
-                &Answer::new(reason.status(), reason.detail()),
-                &mut self.shared,
-            );
-        } else {
-            sink.client.break_off();
-        }
+        let answer = Answer::new(reason.status(), reason.detail());
+        sink.client.fail(&answer, &mut self.shared);
         self.after_turn(id);
     }
 

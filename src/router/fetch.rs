@@ -66,7 +66,7 @@ impl Router {
         };
         let resolved = seek::resolve(url.target(), &clock, Service::Http)
             .map_err(|error| Answer::new(Status::BadRequest, error.to_string()))?;
-        let url = HttpUrl::parse(&format!("{}{}", url.origin(), resolved.url))
+        let url = HttpUrl::at(url.origin().clone(), &resolved.url)
             .map_err(|error| Answer::new(Status::BadRequest, error.to_string()))?;
         let interface = resolved
             .interface
@@ -221,24 +221,33 @@ impl Router {
 
     /// Starts a look-up for a client, which waits for it.
     pub(super) fn look_up(&mut self, id: ClientId, names: Vec<String>, wanted: Wanted) {
-        self.next_lookup += 1;
-        let lookup = LookupId(self.next_lookup);
-        match self.shared.net.resolve(lookup, names) {
-            Ok(()) => {
+        let client = Some(id);
+        match self.begin_lookup(names, Lookup { client, wanted }) {
+            Ok(lookup) => {
                 let until = self.shared.now + LOOKUP_WAIT;
                 if let Some(sink) = self.clients.get_mut(id) {
                     sink.feed = Feed::Lookup { lookup, until };
                     flow::hold_upload(sink);
                 }
-                let client = Some(id);
-                self.lookups.insert(lookup, Lookup { client, wanted });
             }
-            Err(error) => self.refuse(
-                id,
-                Status::ServiceUnavailable,
-                &format!("name look-up: {error}"),
-            ),
+            Err(detail) => self.refuse(id, Status::ServiceUnavailable, &detail),
         }
+    }
+
+    /// Asks for the addresses of `names`; the error is for whoever wanted them.
+    pub(super) fn begin_lookup(
+        &mut self,
+        names: Vec<String>,
+        wanted: Lookup,
+    ) -> Result<LookupId, String> {
+        self.next_lookup += 1;
+        let lookup = LookupId(self.next_lookup);
+        self.shared
+            .net
+            .resolve(lookup, names)
+            .map_err(|error| format!("name look-up: {error}"))?;
+        self.lookups.insert(lookup, wanted);
+        Ok(lookup)
     }
 
     /// What a client is told whose name was not found in time.
@@ -290,11 +299,7 @@ impl Router {
                 log::debug!("client {id}: {}", answer.detail);
                 self.detach(id);
                 if let Some(sink) = self.clients.get_mut(id) {
-                    if sink.client.is_waiting() {
-                        sink.client.answer(&answer, &mut self.shared);
-                    } else {
-                        sink.client.break_off();
-                    }
+                    sink.client.fail(&answer, &mut self.shared);
                 }
             }
             Incoming::Request(_) => debug_assert!(false, "requests are served elsewhere"),

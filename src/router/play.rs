@@ -13,7 +13,6 @@ use crate::client::Request;
 use crate::client::response::{self, Answer, Status};
 use crate::client::route::RtspUrl;
 use crate::limits::RTSP_PROBES_MAX;
-use crate::net::LookupId;
 use crate::pool::Run;
 use crate::proto::http::Method;
 use crate::proto::rtsp::{self, Metadata, Purpose};
@@ -101,17 +100,12 @@ impl Router {
 
     /// Starts a look-up for an upstream.
     pub(super) fn look_up_for(&mut self, id: UpstreamId, name: String) {
-        self.next_lookup += 1;
-        let lookup = LookupId(self.next_lookup);
-        match self.shared.net.resolve(lookup, vec![name.clone()]) {
-            Ok(()) => {
-                let lookup_of = Lookup {
-                    client: None,
-                    wanted: Wanted::Name(id, name),
-                };
-                self.lookups.insert(lookup, lookup_of);
-            }
-            Err(error) => self.tell_addresses(id, &name, Err(format!("name look-up: {error}"))),
+        let lookup = Lookup {
+            client: None,
+            wanted: Wanted::Name(id, name.clone()),
+        };
+        if let Err(detail) = self.begin_lookup(vec![name.clone()], lookup) {
+            self.tell_addresses(id, &name, Err(detail));
         }
     }
 
@@ -154,10 +148,7 @@ fn seek_status(error: &SeekError) -> Status {
 /// Queues the head of a stream of which `metadata` is known.
 pub(super) fn begin(sink: &mut ClientSlot, metadata: &Metadata, shared: &Shared) {
     let head = stream_head(sink, metadata, shared);
-    match shared.pool.copy_reserved(&head) {
-        Some(head) => sink.client.begin_stream(head, shared.now),
-        None => sink.client.close(crate::client::Ended::Memory),
-    }
+    sink.client.begin_with(&head, shared);
 }
 
 /// Answers HEAD.
@@ -175,11 +166,7 @@ pub(super) fn tell_duration(sink: &mut ClientSlot, duration: Duration, shared: &
 
 fn stream_head(sink: &ClientSlot, metadata: &Metadata, shared: &Shared) -> Vec<u8> {
     let head = response::stream_head(&metadata.headers(), &shared.config);
-    if sink.client.sets_cookie() {
-        response::with_cookie(&head, &shared.config)
-    } else {
-        head
-    }
+    sink.client.own_head(head, &shared.config)
 }
 
 /// Gives live media to a client, or skips it, whole packets at a time, while the client is full.

@@ -62,7 +62,7 @@ impl<'a> Headers<'a> {
 }
 
 /// Elements of one comma-separated list, without surrounding white space; empty ones are kept.
-pub(super) fn list_elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn list_elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|&byte| byte == b',').map(trim)
 }
 
