@@ -1,11 +1,13 @@
-//! What waits to be written to one socket: views of shared buffers, in order, and behind them what lies in a
-//! pipe of the kernel.
+//! What waits to be written to one socket: views of shared buffers, in order, and behind them a body that lies
+//! outside the pool, or what lies in a pipe of the kernel.
 //!
 //! A head, an answer or a body must be written whole. A run of live media may be taken back while no byte of it
 //! has been written ([`SendQueue::shed`]); that is a gap, and it is returned as a count of packets.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::ops::Deref;
+use std::rc::Rc;
 
 use crate::limits::{WRITE_BYTES_PER_TURN, WRITE_PARTS_MAX};
 use crate::net::{Io, Net, PipeId, Writer};
@@ -20,8 +22,39 @@ pub struct SendQueue {
     head_written: usize,
     queued_bytes: usize,
     held_bytes: usize,
+    /// Comes after all entries; never together with `piped`. Boxed, because few connections ever have one.
+    local: Option<Box<Local>>,
     /// Comes after all entries.
     piped: Option<Piped>,
+}
+
+/// A body outside the pool, of any length: it is written from where it lies, so it needs no buffer and has no
+/// limit to wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalBody {
+    /// Part of the program.
+    Static(&'static [u8]),
+    /// Shared by whoever sends it.
+    Shared(Rc<[u8]>),
+}
+
+impl Deref for LocalBody {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Static(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// A body on its way.
+#[derive(Debug)]
+struct Local {
+    body: LocalBody,
+    /// Bytes of it already written.
+    written: usize,
 }
 
 /// Bytes in a pipe; they count as queued and as held.
@@ -52,9 +85,10 @@ pub struct Gap {
 impl SendQueue {
     /// Appends a view; `packets` is how many live datagrams it carries, 0 for anything else.
     ///
-    /// Nothing may be pushed while bytes wait in a pipe: they would be overtaken.
+    /// Nothing may be pushed while a local body or bytes in a pipe wait: they would be overtaken.
     pub fn push(&mut self, view: Packet, packets: u32) {
         debug_assert!(self.piped_bytes() == 0, "pushed behind a pipe");
+        debug_assert!(self.local.is_none(), "pushed behind a local body");
         if view.is_empty() {
             return;
         }
@@ -70,6 +104,22 @@ impl SendQueue {
             packets,
             charge,
         });
+    }
+
+    /// Appends a body that lies outside the pool. It counts as queued and not as held. Only one at a time, see
+    /// [`SendQueue::local_bytes`].
+    pub fn push_local(&mut self, body: LocalBody) {
+        debug_assert!(self.local.is_none(), "one local body at a time");
+        debug_assert!(self.piped.is_none(), "a local body beside a pipe");
+        if !body.is_empty() {
+            self.local = Some(Box::new(Local { body, written: 0 }));
+        }
+    }
+
+    /// Bytes of the local body that wait.
+    pub fn local_bytes(&self) -> usize {
+        let rest = |local: &Local| local.body.len() - local.written;
+        self.local.as_deref().map_or(0, rest)
     }
 
     /// From now on what lies in `pipe`, whose bytes `charge` counts, comes after everything else. The pipe stays
@@ -98,12 +148,12 @@ impl SendQueue {
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.piped_bytes() == 0
+        self.entries.is_empty() && self.local.is_none() && self.piped_bytes() == 0
     }
 
     /// Payload bytes that wait.
     pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes + self.piped_bytes()
+        self.queued_bytes + self.local_bytes() + self.piped_bytes()
     }
 
     /// Bytes of the buffers that the queue pins and of its pipe; what limits and watermarks count.
@@ -124,7 +174,7 @@ impl SendQueue {
     ) -> io::Result<usize> {
         let mut written = 0;
         while to.is_writable() && !self.is_empty() && written < WRITE_BYTES_PER_TURN {
-            let from_pipe = self.entries.is_empty();
+            let from_pipe = self.entries.is_empty() && self.local.is_none();
             let result = match &self.piped {
                 Some(piped) if from_pipe => {
                     to.write_piped(net, piped.pipe, piped.charge.bytes())?
@@ -147,7 +197,8 @@ impl SendQueue {
         Ok(written)
     }
 
-    /// One call: all leading views that lie in memory, or one that lies in shared pages.
+    /// One call: all leading views that lie in memory, and the local body if no view is left out; or one view that
+    /// lies in shared pages.
     fn write_front(&self, to: &mut impl Writer, net: &mut dyn Net) -> io::Result<Io<usize>> {
         if let Some(first) = self.entries.front()
             && first.view.segment().is_some()
@@ -164,18 +215,28 @@ impl SendQueue {
             *part = IoSlice::new(&bytes[written..]);
             count += 1;
         }
+        if let Some(local) = &self.local
+            && count == self.entries.len()
+            && let Some(part) = parts.get_mut(count)
+        {
+            let rest = local.body.get(local.written..).unwrap_or_default();
+            *part = IoSlice::new(rest.get(..WRITE_BYTES_PER_TURN).unwrap_or(rest));
+            count += 1;
+        }
         to.write(net, &parts[..count])
     }
 
     /// Forgets the first `bytes` bytes, which have been written.
     fn advance(&mut self, bytes: usize) {
         debug_assert!(
-            bytes <= self.queued_bytes,
+            bytes <= self.queued_bytes(),
             "{bytes} bytes written of {}",
-            self.queued_bytes
+            self.queued_bytes()
         );
-        self.queued_bytes -= bytes;
-        self.head_written += bytes;
+        let of_views = bytes.min(self.queued_bytes);
+        self.advance_local(bytes - of_views);
+        self.queued_bytes -= of_views;
+        self.head_written += of_views;
         while let Some(first) = self.entries.front()
             && self.head_written >= first.view.len()
         {
@@ -186,6 +247,15 @@ impl SendQueue {
             // A client that has caught up pins nothing, its own bookkeeping included.
             if self.entries.capacity() > WRITE_PARTS_MAX {
                 self.entries = VecDeque::new();
+            }
+        }
+    }
+
+    fn advance_local(&mut self, bytes: usize) {
+        if let Some(local) = &mut self.local {
+            local.written += bytes;
+            if local.written >= local.body.len() {
+                self.local = None;
             }
         }
     }
@@ -254,7 +324,8 @@ impl SendQueue {
         let queued: usize = self.entries.iter().map(|entry| entry.view.len()).sum();
         let held: usize = self.entries.iter().map(|entry| entry.charge as usize).sum();
         let piped = self.piped_bytes();
-        (queued - self.head_written + piped, held + piped)
+        let queued = queued - self.head_written + self.local_bytes();
+        (queued + piped, held + piped)
     }
 }
 
@@ -333,6 +404,24 @@ mod tests {
             }
         );
         assert_eq!(contents(&queue), b"hhh");
+    }
+
+    #[test]
+    fn local_body_comes_behind_the_views_and_pins_nothing() {
+        let pool = Pool::new(1 << 20);
+        let mut queue = SendQueue::default();
+        queue.push(packet(&pool, b'h', 10), 0);
+        queue.push_local(LocalBody::Static(&[b'b'; 100]));
+        assert_eq!((queue.queued_bytes(), queue.held_bytes()), (110, 2048));
+        queue.advance(4);
+        assert_eq!((queue.queued_bytes(), queue.local_bytes()), (106, 100));
+        queue.advance(46);
+        assert_eq!((queue.local_bytes(), queue.held_bytes()), (60, 0));
+        assert_eq!(queue.recount(), (60, 0));
+        queue.advance(60);
+        assert!(queue.is_empty());
+        queue.push_local(LocalBody::Shared(Rc::new([])));
+        assert!(queue.is_empty());
     }
 
     #[test]

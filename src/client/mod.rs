@@ -17,6 +17,7 @@
 //! `Waiting` or `Streaming`.
 
 pub mod access;
+pub mod resource;
 pub mod response;
 pub mod route;
 
@@ -66,6 +67,8 @@ pub enum Ended {
     Gone,
     /// No request came in time and the answer could not be sent either, or the connection gave way to a new one.
     Idle,
+    /// It took nothing of a body of our own for [`STALL_CHECK`].
+    Stalled,
     /// There was no memory left to answer with.
     Memory,
     /// The program stops.
@@ -266,6 +269,8 @@ impl Client {
                 );
             }
             State::Lingering { .. } => self.close(Ended::Complete),
+            // A player may pause; whoever asks for a page has no reason to hold it.
+            _ if self.queue.local_bytes() > 0 => self.close(Ended::Stalled),
             _ => {
                 // A client may stall for as long as it likes; one that is gone must not hold its slot.
                 self.progress_at = shared.now;
@@ -492,6 +497,15 @@ impl Client {
             }
             // Not even the reserve is left: there is no memory to say so with.
             None => self.close(Ended::Memory),
+        }
+    }
+
+    /// As [`Client::answer_with`], for a resource of our own, whose body may have any length.
+    pub fn answer_resource(&mut self, reply: resource::Reply, shared: &Shared) {
+        self.answer_with(&reply.head, &shared.pool);
+        if let (State::Draining, Some(body)) = (self.state, reply.body) {
+            self.queue.push_local(body);
+            self.progress_at = shared.now;
         }
     }
 

@@ -160,10 +160,26 @@ impl Answer {
 }
 
 /// Text as a header may carry it: what is not visible ASCII, line ends above all, becomes `?`.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     text.chars()
         .map(|c| if (' '..='~').contains(&c) { c } else { '?' })
         .collect()
+}
+
+/// The headers that every local answer carries if they are due, in their order: the access cookie if `sets_cookie`,
+/// and which origin may read the answer.
+pub(super) fn common_headers(
+    config: &Config,
+    sets_cookie: bool,
+) -> impl Iterator<Item = (&'static str, String)> {
+    let cookie = sets_cookie.then(|| access_cookie(config)).flatten();
+    let origin = config.cors_allow_origin.clone();
+    [
+        ("Set-Cookie", cookie),
+        ("Access-Control-Allow-Origin", origin),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
 }
 
 fn push_allowed_origin(text: &mut String, config: &Config) {

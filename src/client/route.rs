@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Request;
+use super::resource::Resource;
 use super::response::{Answer, Status};
 use crate::config::Config;
 use crate::net::tls;
@@ -21,6 +22,8 @@ pub enum Target {
     Rtsp(RtspUrl),
     /// What is known of a multicast stream without starting it: the answer to HEAD (multicast spec §6.1).
     MulticastHead,
+    /// A resource of our own, to GET and HEAD.
+    Resource(Resource),
     /// A local answer.
     Answer(Answer),
 }
@@ -67,7 +70,7 @@ pub fn route(request: &Request, target: &str, config: &Config) -> Target {
     }
     match request.method {
         Method::Get => target,
-        Method::Head if matches!(target, Target::Rtsp(_)) => target,
+        Method::Head if matches!(target, Target::Rtsp(_) | Target::Resource(_)) => target,
         Method::Head => Target::MulticastHead,
         Method::Options => Target::Answer(Answer::options()),
         Method::Other => Target::Answer(Answer::new(

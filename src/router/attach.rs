@@ -74,6 +74,10 @@ impl Router {
                 let head = sink.client.own_head(head, config);
                 sink.client.answer_with(&head, &self.shared.pool);
             }
+            Target::Resource(resource) => {
+                let reply = resource.reply(request, config, granted.sets_cookie);
+                sink.client.answer_resource(reply, &self.shared);
+            }
             Target::Multicast(url) => self.attach(id, url),
             Target::Http(url) => self.proxy(id, request, &url, granted.sets_cookie),
             Target::Rtsp(url) => self.play(id, request, &url),

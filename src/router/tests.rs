@@ -1,6 +1,7 @@
 //! The proxy over real sockets of this host, one tick at a time: what only shows where client, router and origin
 //! meet.
 
+mod resource;
 mod rtsp;
 
 use std::io::{ErrorKind, Read, Write};
@@ -52,8 +53,13 @@ impl Bench {
     }
 
     /// Lets the router work until `done` has something.
-    fn until<T>(&mut self, mut done: impl FnMut() -> Option<T>) -> T {
-        for _ in 0..TICKS_MAX {
+    fn until<T>(&mut self, done: impl FnMut() -> Option<T>) -> T {
+        self.until_ticks(TICKS_MAX, done)
+    }
+
+    /// As [`Bench::until`], for what takes long.
+    fn until_ticks<T>(&mut self, ticks_max: usize, mut done: impl FnMut() -> Option<T>) -> T {
+        for _ in 0..ticks_max {
             if let Some(done) = done() {
                 return done;
             }
