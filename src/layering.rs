@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// For each module, the modules of this crate that it may name.
 const ALLOWED: &[(&str, &[&str])] = &[
+    ("area", &["limits", "sys"]),
     ("arena", &[]),
     ("sys", &[]),
     ("limits", &[]),

@@ -13,6 +13,7 @@
 //! | [`shared`] | what any entity may use: network, pool, counters, configuration, the time |
 //! | [`net`], [`sys`] | `trait Net`, mio behind it, name look-ups; system calls, the only `unsafe` |
 //! | [`stats`] | counters |
+//! | [`area`] | what the processes share: client limit, log lines, what workers publish |
 //! | [`sequencer`] | datagrams in order, gathered into runs |
 //! | [`send_queue`] | what waits to be written to a socket |
 //! | [`arena`], [`pool`], [`limits`] | ids that notice what is gone; buffers; every bound |
@@ -22,6 +23,7 @@
 //! the router: the router keeps the ids that join them.
 #![deny(unsafe_code)]
 
+pub mod area;
 pub mod arena;
 pub mod channel;
 pub mod cli;

@@ -217,6 +217,19 @@ pub const STOP_WAIT: Duration = Duration::from_secs(3);
 /// Events taken from the kernel per wait.
 pub const EVENTS_PER_TICK: usize = 1024;
 
+// ---- Memory shared by the processes, status ------------------------------------------------------------------
+
+/// Worker processes (server spec §2.2).
+pub const WORKERS_MAX: usize = 32;
+/// Clients that all workers together can serve: the largest `--maxclients`.
+pub const PLACES_MAX: usize = 65_536;
+/// Lines of the log that are kept. Chosen: a burst of 1000 requests leaves all its lines.
+pub const LOG_LINES_MAX: usize = 1024;
+/// Bytes of a line of the log, newline included (server spec §15).
+pub const LOG_LINE_BYTES_MAX: usize = 1023;
+/// Bytes that one worker can publish about itself: some 2000 clients.
+pub const PUBLICATION_BYTES_MAX: usize = 1 << 20;
+
 // ---- TLS towards upstreams ---------------------------------------------------------------------------------
 
 /// Largest record, bytes: header, 2^14 bytes of plaintext and what TLS 1.2 allows for protection (RFC 5246

@@ -4,11 +4,13 @@
 //! Lengths that the kernel returns are checked before what it filled in is used. Linux only.
 #![allow(unsafe_code)]
 
+pub mod bell;
 pub mod host;
 pub mod load;
 pub mod pipe;
 pub mod process;
 pub mod segment;
+pub mod shared_memory;
 pub mod signal;
 pub mod tcp;
 pub mod udp;
