@@ -1,5 +1,6 @@
 //! The name the router is reached by (`--hostname`): which `Host` is accepted, and what links begin with.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::listen::is_name;
@@ -47,6 +48,25 @@ impl Hostname {
             (Ok(wanted), Ok(given)) => wanted == given,
             _ => self.host.eq_ignore_ascii_case(host),
         }
+    }
+}
+
+impl fmt::Display for Hostname {
+    /// A text that reads back as the same.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scheme {
+            Some(Scheme::Http) => f.write_str("http://")?,
+            Some(Scheme::Https) => f.write_str("https://")?,
+            None => {}
+        }
+        match self.host.contains(':') {
+            true => write!(f, "[{}]", self.host)?,
+            false => f.write_str(&self.host)?,
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(&self.path)
     }
 }
 

@@ -51,6 +51,14 @@ impl ListenAddr {
         })
     }
 
+    /// The line that says this address below `[bind]` in a file: host, blank, port.
+    pub fn bind_line(&self) -> String {
+        match self {
+            ListenAddr::All { port } => format!("* {port}"),
+            ListenAddr::Host { host, port } => format!("{host} {port}"),
+        }
+    }
+
     /// The addresses to bind, without repeats and at least one; `All` is `0.0.0.0` and `::`.
     ///
     /// May block for as long as the system's resolver does: only for the start.

@@ -1,13 +1,16 @@
 //! The checked configuration: what the router is told once, at start.
 //!
-//! Owns the settings, their defaults and their bounds. [`parse`] makes single settings out of text; where
-//! the text comes from (the command line, later a file) is not known here. Nothing here opens a socket;
+//! Owns the settings, their defaults and their bounds. [`settings`] describes each of them once; [`parse`] makes
+//! single values out of text; a [`Draft`] puts texts from several sources together. Nothing here opens a socket;
 //! [`ListenAddr::resolve`] asks the system's resolver and may block, so it belongs to the start.
 
+mod draft;
 mod hostname;
 mod listen;
 pub mod parse;
 mod policy;
+pub mod settings;
+mod show;
 mod token;
 
 use std::ops::RangeInclusive;
@@ -17,6 +20,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::proto::url::Host;
 
+pub use draft::{Draft, Source, Sources};
 pub use hostname::Hostname;
 pub use listen::ListenAddr;
 pub use policy::{Class, Denied, POLICY_ENTRIES_MAX, UpstreamPolicy};

@@ -55,6 +55,22 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
+/// Yes or no, in the words of the compatible router (server spec §3.1) and their opposites, in either case.
+pub fn switch(text: &str) -> Result<bool, Rejected> {
+    let is_one_of = |words: [&str; 4]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
+    match (
+        is_one_of(["yes", "on", "true", "1"]),
+        is_one_of(["no", "off", "false", "0"]),
+    ) {
+        (true, _) => Ok(true),
+        (_, true) => Ok(false),
+        _ => Err(Rejected::new(
+            text,
+            "yes or no; also on, off, true, false, 1, 0",
+        )),
+    }
+}
+
 /// [`Config::clients_max`](super::Config::clients_max).
 pub fn clients_max(text: &str) -> Result<usize, Rejected> {
     whole(text, CLIENTS_MAX, "a whole number")
@@ -202,12 +218,14 @@ pub fn app_path_prefix(text: &str) -> Result<String, Rejected> {
     })
 }
 
-/// [`Config::tls_ca`](super::Config::tls_ca). Whether there is such a file is seen when it is read.
-pub fn tls_ca(text: &str) -> Result<PathBuf, Rejected> {
-    if text.is_empty() || text.contains('\0') {
-        return Err(Rejected::new(text, "the path of a PEM file"));
+/// The path of a file, such as [`Config::tls_ca`](super::Config::tls_ca); empty is `None`. Whether there is such a
+/// file is seen when it is opened.
+pub fn path(text: &str) -> Result<Option<PathBuf>, Rejected> {
+    if text.contains(char::is_control) || text.trim_matches(' ') != text {
+        let accepted = "a path without control characters and without blanks at the ends";
+        return Err(Rejected::new(text, accepted));
     }
-    Ok(PathBuf::from(text))
+    Ok(unless_empty(text).map(PathBuf::from))
 }
 
 /// A [`Verbosity`] by number or by name in either case.
@@ -227,14 +245,14 @@ pub fn verbosity(text: &str) -> Result<Verbosity, Rejected> {
     })
 }
 
-/// The name of a network interface: what the kernel accepts as one, never shortened.
-pub fn interface(text: &str) -> Result<String, Rejected> {
-    let fits = (1..=INTERFACE_BYTES_MAX).contains(&text.len());
+/// The name of a network interface: what the kernel accepts as one, never shortened; empty is `None`.
+pub fn interface(text: &str) -> Result<Option<String>, Rejected> {
+    let fits = text.len() <= INTERFACE_BYTES_MAX;
     if fits && !text.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
-        return Ok(text.to_owned());
+        return Ok(unless_empty(text).map(str::to_owned));
     }
     let accepted = format!(
-        "an interface name of 1 to {INTERFACE_BYTES_MAX} bytes without \"/\" and white space"
+        "an interface name of at most {INTERFACE_BYTES_MAX} bytes without \"/\" and white space"
     );
     Err(Rejected::new(text, accepted))
 }
@@ -570,9 +588,30 @@ mod tests {
     }
 
     #[test]
-    fn authorities_come_from_a_path() {
-        assert_eq!(tls_ca("/etc/ca.pem"), Ok(PathBuf::from("/etc/ca.pem")));
-        assert!(tls_ca("").is_err() && tls_ca("a\0").is_err());
+    fn paths_fit_on_a_line() {
+        assert_eq!(path(""), Ok(None));
+        assert_eq!(
+            path("/etc/a b.pem"),
+            Ok(Some(PathBuf::from("/etc/a b.pem")))
+        );
+        for text in ["a\0", "a\n", " a", "a "] {
+            assert!(path(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn switches_are_words_in_either_case() {
+        for (words, value) in [
+            (["yes", "ON", "True", "1"], true),
+            (["no", "Off", "false", "0"], false),
+        ] {
+            accepts(switch, words.map(|word| (word, value)));
+        }
+        refuses(
+            switch,
+            &["y", "enabled", "yes ; really"],
+            "yes or no; also on, off, true, false, 1, 0",
+        );
     }
 
     #[test]
@@ -620,20 +659,14 @@ mod tests {
 
     #[test]
     fn interface_names_are_never_cut() {
+        assert_eq!(interface(""), Ok(None));
         for text in ["e", "eth0.100", "123456789012345"] {
-            assert_eq!(interface(text).as_deref(), Ok(text));
+            assert_eq!(interface(text), Ok(Some(text.to_owned())));
         }
-        for text in [
-            "",
-            "1234567890123456",
-            "a/b",
-            "a b",
-            "a\tb",
-            "a\0",
-            "ääääääää",
-        ] {
+        for text in ["1234567890123456", "a/b", "a b", "a\tb", "a\0", "ääääääää"] {
             let rejected = interface(text).expect_err(text).to_string();
-            let accepted = "give an interface name of 1 to 15 bytes without \"/\" and white space";
+            let accepted =
+                "give an interface name of at most 15 bytes without \"/\" and white space";
             assert!(rejected.ends_with(accepted), "{rejected}");
         }
     }

@@ -126,6 +126,17 @@ impl UpstreamPolicy {
         Ok(())
     }
 
+    /// The patterns in their order, each with the key that adds it.
+    pub fn entries(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.entries.iter().map(|(verdict, pattern)| {
+            let key = match verdict {
+                Verdict::Allow => "upstream-allow",
+                Verdict::Deny => "upstream-deny",
+            };
+            (key, pattern.to_string())
+        })
+    }
+
     /// Whether `address` and `port` may be connected to, on behalf of a request that named `host`.
     ///
     /// `host` is the name or address as the request wrote it, without brackets. `own` are the
