@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("pool", &["limits", "sys"]),
     ("stats", &[]),
+    ("status", &["area", "limits", "proto", "stats"]),
     ("send_queue", &["limits", "net", "pool", "stats"]),
     ("config", &["limits", "proto", "logger"]),
     ("cli", &["config", "limits"]),
@@ -30,7 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "router",
         &[
             "arena", "channel", "client", "config", "limits", "net", "pool", "proto", "shared",
-            "sim", "stats", "sys", "upstream",
+            "sim", "stats", "status", "sys", "upstream",
         ],
     ),
     ("demo", &["sys"]),

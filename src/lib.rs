@@ -12,6 +12,7 @@
 //! | [`proto`] | sans-I/O cores: RTP, reordering, MPEG-TS, HTTP heads, URLs |
 //! | [`shared`] | what any entity may use: network, pool, counters, configuration, the time |
 //! | [`net`], [`sys`] | `trait Net`, mio behind it, name look-ups; system calls, the only `unsafe` |
+//! | [`status`] | what is told about all this: JSON, event stream, API, metrics |
 //! | [`stats`] | counters |
 //! | [`area`] | what the processes share: client limit, log lines, what workers publish |
 //! | [`sequencer`] | datagrams in order, gathered into runs |
@@ -44,5 +45,6 @@ pub mod shared;
 #[cfg(test)]
 mod sim;
 pub mod stats;
+pub mod status;
 pub mod sys;
 pub mod upstream;

@@ -229,6 +229,11 @@ pub const LOG_LINES_MAX: usize = 1024;
 pub const LOG_LINE_BYTES_MAX: usize = 1023;
 /// Bytes that one worker can publish about itself: some 2000 clients.
 pub const PUBLICATION_BYTES_MAX: usize = 1 << 20;
+/// Clients that a worker lists; further ones are only counted. Their facts fit a publication: a client without pauses
+/// takes some 300 bytes.
+pub const CLIENTS_LISTED_MAX: usize = 1000;
+/// Pauses of a client that are remembered.
+pub const PAUSES_KEPT_MAX: usize = 32;
 
 // ---- TLS towards upstreams ---------------------------------------------------------------------------------
 
