@@ -127,7 +127,7 @@ fn skip_empty_lines(mut input: &[u8], lines_max: usize) -> Result<Option<&[u8]>,
 
 /// The first line without its end, and what follows; `None` if the end is not there yet.
 fn split_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = input.iter().position(|&byte| byte == b'\n')?;
+    let end = memchr::memchr(b'\n', input)?;
     let (line, rest) = input.split_at_checked(end)?;
     Some((line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..)?))
 }
