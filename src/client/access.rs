@@ -198,9 +198,6 @@ mod tests {
     use crate::proto::http::{Framing, Method};
 
     fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
         Request {
             method: match method {
                 "GET" => Method::Get,
@@ -212,7 +209,7 @@ mod tests {
             target: target.to_owned(),
             minor_version: 1,
             framing: Framing::Empty,
-            headers: headers.collect(),
+            headers: headers.iter().copied().collect(),
         }
     }
 
@@ -389,7 +386,7 @@ mod tests {
             ("User-Agent", b"R2HTOKEN/\xff"),
         ] {
             let mut request = request("GET", "/", &[]);
-            request.headers.push((name.to_owned(), value.to_vec()));
+            request.headers.extend([(name, value)]);
             assert_eq!(status(check(&request, &with_token("s"))), 401);
         }
     }

@@ -32,7 +32,8 @@ use crate::limits::{
 use crate::net::{Edge, Io, PipeId, SocketId, Watched};
 use crate::pool::{Charge, Packet, Pool, Run};
 use crate::proto::http::{
-    self, Body, Framing, FramingError, HEAD_BYTES_MAX, HeadError, Method, Relay, ReplyHead,
+    self, Body, Framing, FramingError, HEAD_BYTES_MAX, HeadError, Method, OwnedHeaders, Relay,
+    ReplyHead,
 };
 use crate::send_queue::{Gap, SendQueue};
 use crate::shared::Shared;
@@ -87,7 +88,7 @@ pub struct Request {
     /// The `x` of `HTTP/1.x`.
     pub minor_version: u8,
     /// Names as they were sent, and values without surrounding white space, in order.
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub headers: OwnedHeaders,
     /// How the body is framed.
     pub framing: Framing,
 }
@@ -95,18 +96,15 @@ pub struct Request {
 impl Request {
     /// Value of the last header called `name` (case-insensitive).
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        let mut headers = self.headers.iter().rev();
-        let (_, value) = headers.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
-        Some(value)
+        self.headers.get(name)
     }
 
     /// Whether the client would send another request over the same connection (RFC 9112 §9.3).
     pub fn wants_keep_alive(&self) -> bool {
         let says = |wanted: &str| {
             self.headers
-                .iter()
-                .filter(|(name, _)| name.eq_ignore_ascii_case("connection"))
-                .flat_map(|(_, value)| http::list_elements(value))
+                .all("connection")
+                .flat_map(http::list_elements)
                 .any(|token| token.eq_ignore_ascii_case(wanted.as_bytes()))
         };
         !says("close") && (self.minor_version > 0 || says("keep-alive"))
@@ -824,15 +822,12 @@ fn decode(bytes: &[u8]) -> Result<Option<(Request, usize)>, RequestError> {
         return Ok(None);
     };
     let framing = http::request_framing(&head).map_err(RequestError::Framing)?;
-    let headers = head.headers.iter();
     let request = Request {
         method: head.method,
         method_name: head.method_name.to_owned(),
         target: head.target.to_owned(),
         minor_version: head.minor_version,
-        headers: headers
-            .map(|(name, value)| (name.to_owned(), value.to_vec()))
-            .collect(),
+        headers: OwnedHeaders::from(&head.headers),
         framing,
     };
     Ok(Some((request, len)))

@@ -204,11 +204,7 @@ fn is_weight_of_zero(parameter: &[u8]) -> bool {
 
 /// The elements of every header called `name`, as one list.
 fn header_elements<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    request
-        .headers
-        .iter()
-        .filter(move |(found, _)| found.eq_ignore_ascii_case(name))
-        .flat_map(|(_, value)| http::list_elements(value))
+    request.headers.all(name).flat_map(http::list_elements)
 }
 
 #[cfg(test)]
@@ -227,10 +223,7 @@ mod tests {
             method_name: "GET".to_owned(),
             target: "/status".to_owned(),
             minor_version: 1,
-            headers: headers
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
-                .collect(),
+            headers: headers.iter().copied().collect(),
             framing: Framing::Empty,
         }
     }
@@ -368,7 +361,7 @@ mod tests {
             encodings in "[gzipGZIP*;q=0-9., ]{0,30}",
         ) {
             let mut request = request(Method::Get, &[("Accept-Encoding", &encodings)]);
-            request.headers.push(("If-None-Match".to_owned(), tags));
+            request.headers.extend([("If-None-Match", tags)]);
             let (head, body) = parts(&page().reply(&request, &Config::default(), false));
             let length = format!("Content-Length: {}\r\n", body.len());
             prop_assert!(head.contains(&length));

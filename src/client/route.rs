@@ -146,7 +146,7 @@ fn find_multicast(target: &str) -> Option<Result<Target, Answer>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::http::Framing;
+    use crate::proto::http::{Framing, OwnedHeaders};
 
     fn request(method: Method) -> Request {
         Request {
@@ -154,7 +154,7 @@ mod tests {
             method_name: String::new(),
             target: String::new(),
             minor_version: 1,
-            headers: Vec::new(),
+            headers: OwnedHeaders::default(),
             framing: Framing::Empty,
         }
     }

@@ -8,6 +8,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
 
 use super::url::{self, HOST_BYTES_MAX, Host, INTERFACE_BYTES_MAX, UrlError};
 
@@ -15,7 +17,7 @@ use super::url::{self, HOST_BYTES_MAX, Host, INTERFACE_BYTES_MAX, UrlError};
 pub const UPSTREAM_TARGET_BYTES_MAX: usize = 4095;
 
 /// How an HTTP upstream is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scheme {
     /// `http`, over TCP, port 80.
     Http,
@@ -106,11 +108,13 @@ impl From<UrlError> for OriginError {
 /// Scheme, host and port (RFC 6454 §4): whom to connect to, and who shares cookies.
 ///
 /// Displayed as `scheme://authority`, with the authority of [`Origin::authority`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     scheme: Scheme,
     host: Host,
     port: u16,
+    /// Host and port as in a URL, written once: every request needs it.
+    authority: String,
 }
 
 impl Origin {
@@ -129,27 +133,50 @@ impl Origin {
         if authority.contains('@') {
             return Err(OriginError::UserInfo);
         }
-        let (host, port) = if let Some(inner) = authority.strip_prefix('[') {
+        let (host, written, port) = if let Some(inner) = authority.strip_prefix('[') {
             let (literal, behind) = inner.split_once(']').ok_or(UrlError::Bracket)?;
             let port = match behind.strip_prefix(':') {
                 Some(port) => port,
                 None if behind.is_empty() => "",
                 None => return Err(UrlError::Bracket.into()),
             };
-            (parse_literal(literal).ok_or(UrlError::Bracket)?, port)
+            (
+                parse_literal(literal).ok_or(UrlError::Bracket)?,
+                literal,
+                port,
+            )
         } else {
             match authority.split_once(':') {
                 Some((_, behind)) if behind.contains(':') => {
-                    (parse_literal(authority).ok_or(UrlError::Host)?, "")
+                    let host = parse_literal(authority).ok_or(UrlError::Host)?;
+                    (host, authority, "")
                 }
-                Some((host, port)) => (parse_name(host)?, port),
-                None => (parse_name(authority)?, ""),
+                Some((host, port)) => (parse_name(host)?, host, port),
+                None => (parse_name(authority)?, authority, ""),
             }
         };
+        let port = url::parse_port(port)?.unwrap_or(scheme.default_port());
+        let mut authority = match &host {
+            Host::Ip {
+                address: IpAddr::V6(address),
+                scope: Some(scope),
+            } => format!("[{address}%25{scope}]"),
+            Host::Ip {
+                address: IpAddr::V6(address),
+                scope: None,
+            } => format!("[{address}]"),
+            // Names are kept, and an IPv4 address has one spelling only.
+            Host::Name(_) | Host::Ip { .. } => written.to_owned(),
+        };
+        if port != scheme.default_port() {
+            authority.push(':');
+            authority.push_str(&port.to_string());
+        }
         Ok(Origin {
             scheme,
             host,
-            port: url::parse_port(port)?.unwrap_or(scheme.default_port()),
+            port,
+            authority,
         })
     }
 
@@ -170,33 +197,22 @@ impl Origin {
 
     /// Host and port as in a URL: the port only if it is not the scheme's own, IPv6 in brackets, a scope
     /// behind `%25` (RFC 6874). Parses to the same origin.
-    pub fn authority(&self) -> String {
-        let host = match &self.host {
-            Host::Ip {
-                address,
-                scope: Some(scope),
-            } => format!("[{address}%25{scope}]"),
-            host => host.to_string(),
-        };
-        self.with_port(host)
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
     /// The value of the `Host` header (RFC 9110 §7.2).
     ///
     /// Like [`Origin::authority`] but without a scope, which means nothing to anybody else (RFC 6874 §3).
-    pub fn host_header(&self) -> String {
-        let host = match &self.host {
-            Host::Ip { address, .. } => Host::from(*address).to_string(),
-            Host::Name(name) => name.clone(),
-        };
-        self.with_port(host)
-    }
-
-    fn with_port(&self, mut host: String) -> String {
-        if self.port != self.scheme.default_port() {
-            host.push_str(&format!(":{}", self.port));
+    pub fn host_header(&self) -> Cow<'_, str> {
+        let has_scope = matches!(&self.host, Host::Ip { scope: Some(_), .. });
+        match self.authority.split_once("%25") {
+            Some((address, behind)) if has_scope => {
+                let (_, port) = behind.split_once(']').unwrap_or((behind, ""));
+                Cow::Owned(format!("{address}]{port}"))
+            }
+            _ => Cow::Borrowed(&self.authority),
         }
-        host
     }
 }
 
@@ -243,7 +259,7 @@ fn parse_literal(text: &str) -> Option<Host> {
 /// Displayed as an absolute URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpUrl {
-    origin: Origin,
+    origin: Rc<Origin>,
     target: String,
 }
 
@@ -280,7 +296,7 @@ impl HttpUrl {
     fn from_rest(scheme: Scheme, rest: &str) -> Result<Self, OriginError> {
         let authority_bytes = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at_checked(authority_bytes).unwrap_or((rest, ""));
-        Self::at(Origin::parse(scheme, authority)?, target)
+        Self::at(Rc::new(Origin::parse(scheme, authority)?), target)
     }
 
     /// The resource `target` of `origin`: path and query, without a leading `/` below the root. A fragment is
@@ -289,7 +305,7 @@ impl HttpUrl {
     /// # Errors
     ///
     /// `TargetTooLong`.
-    pub fn at(origin: Origin, target: &str) -> Result<Self, OriginError> {
+    pub fn at(origin: Rc<Origin>, target: &str) -> Result<Self, OriginError> {
         let target = target.split('#').next().unwrap_or_default();
         let mut kept = String::with_capacity(target.len() + 1);
         if !target.starts_with('/') {
@@ -308,7 +324,7 @@ impl HttpUrl {
     }
 
     /// Whom to ask.
-    pub fn origin(&self) -> &Origin {
+    pub fn origin(&self) -> &Rc<Origin> {
         &self.origin
     }
 

@@ -66,7 +66,7 @@ impl Router {
         };
         let resolved = seek::resolve(url.target(), &clock, Service::Http)
             .map_err(|error| Answer::new(Status::BadRequest, error.to_string()))?;
-        let url = HttpUrl::at(url.origin().clone(), &resolved.url)
+        let url = HttpUrl::at(Rc::clone(url.origin()), &resolved.url)
             .map_err(|error| Answer::new(Status::BadRequest, error.to_string()))?;
         let interface = resolved
             .interface
@@ -84,11 +84,11 @@ impl Router {
         let is_empty = matches!(request.framing, Framing::Empty | Framing::Length(0));
         let token = config.r2h_token.as_ref().map(|token| token.secret());
         Ok(Fetch {
-            destination: Destination {
-                origin: url.origin().clone(),
+            destination: Rc::new(Destination {
+                origin: Rc::clone(url.origin()),
                 interface,
                 is_local: self.is_local(id, request),
-            },
+            }),
             head: forward.encode(),
             has_body: !is_empty,
             repeatable: is_empty
@@ -160,10 +160,13 @@ impl Router {
             .clients
             .get(id)
             .is_some_and(|sink| sink.client.peer.ip().to_canonical().is_loopback());
-        let is_forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"]
-            .iter()
-            .any(|name| request.header(name).is_some());
-        is_loopback && !is_forwarded
+        let tells_of_another = |name: &str| {
+            ["forwarded", "x-forwarded-for", "x-real-ip", "via"]
+                .iter()
+                .any(|telling| telling.eq_ignore_ascii_case(name))
+        };
+        let mut names = request.headers.iter().map(|(name, _)| name);
+        is_loopback && !names.any(tells_of_another)
     }
 
     /// Finds or makes a connection for `fetch`; one that has been kept only if `kept_too`.
@@ -173,10 +176,12 @@ impl Router {
             let upstream = HttpUpstream::over(fetch, connection, &self.shared);
             return self.attach_upstream(id, Box::new(upstream));
         }
-        let host = fetch.destination.origin.host().clone();
-        match host {
-            Host::Ip { address, .. } => self.connect_to(id, fetch, &[address]),
-            Host::Name(name) => self.look_up(id, vec![name], Wanted::Origin(fetch)),
+        match fetch.destination.origin.host() {
+            &Host::Ip { address, .. } => self.connect_to(id, fetch, &[address]),
+            Host::Name(name) => {
+                let name = name.clone();
+                self.look_up(id, vec![name], Wanted::Origin(fetch));
+            }
         }
     }
 

@@ -1,22 +1,91 @@
 //! Connections to servers that are kept for another request: bounded, and none that has said anything since.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use super::Router;
 use super::ready::Entity;
 use super::slots::{IdleId, IdleSlot};
+use crate::arena::Arena;
 use crate::limits::{IDLE_CONNECTION_WAIT, IDLE_CONNECTIONS_MAX};
 use crate::upstream::connection::{Connection, Destination};
 
+/// The connections that are kept, and which of them lead where.
+#[derive(Default)]
+pub(super) struct Idles {
+    slots: Arena<IdleSlot>,
+    /// The one used last comes last.
+    by_destination: BTreeMap<Rc<Destination>, Vec<IdleId>>,
+}
+
+impl Idles {
+    fn insert(&mut self, slot: IdleSlot) -> IdleId {
+        let destination = Rc::clone(&slot.destination);
+        let id = self.slots.insert(slot);
+        self.by_destination.entry(destination).or_default().push(id);
+        id
+    }
+
+    fn remove(&mut self, id: IdleId) -> Option<IdleSlot> {
+        let slot = self.slots.remove(id)?;
+        if let Some(same) = self.by_destination.get_mut(&slot.destination) {
+            if let Some(at) = same.iter().rposition(|other| *other == id) {
+                same.remove(at);
+            }
+            if same.is_empty() {
+                self.by_destination.remove(&slot.destination);
+            }
+        }
+        Some(slot)
+    }
+
+    /// The connection to `destination` that was used last.
+    fn newest(&self, destination: &Destination) -> Option<IdleId> {
+        self.by_destination.get(destination)?.last().copied()
+    }
+
+    fn oldest(&self) -> Option<IdleId> {
+        let oldest = self.iter().min_by_key(|(_, slot)| slot.until);
+        oldest.map(|(id, _)| id)
+    }
+
+    pub(super) fn get(&self, id: IdleId) -> Option<&IdleSlot> {
+        self.slots.get(id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: IdleId) -> Option<&mut IdleSlot> {
+        self.slots.get_mut(id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (IdleId, &IdleSlot)> {
+        self.slots.iter()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether every kept connection can be found by its destination, and nothing else can.
+    pub(super) fn is_consistent(&self) -> bool {
+        let ids = || self.by_destination.values().flatten();
+        let is_listed = |(id, slot): (IdleId, &IdleSlot)| {
+            let same = self.by_destination.get(&slot.destination);
+            same.is_some_and(|same| same.contains(&id))
+        };
+        ids().count() == self.len() && self.iter().all(is_listed)
+    }
+}
+
 impl Router {
     /// Keeps a connection whose response is complete. The oldest gives way when there are too many.
-    pub(super) fn keep(&mut self, connection: Connection, destination: Destination) {
+    pub(super) fn keep(&mut self, connection: Connection, destination: Rc<Destination>) {
         if self.stop_at.is_some() {
             return self.shut(connection);
         }
-        if self.idles.len() >= IDLE_CONNECTIONS_MAX {
-            let oldest = self.idles.iter().min_by_key(|(_, slot)| slot.until);
-            if let Some(oldest) = oldest.map(|(id, _)| id) {
-                self.reap_idle(oldest);
-            }
+        if self.idles.len() >= IDLE_CONNECTIONS_MAX
+            && let Some(oldest) = self.idles.oldest()
+        {
+            self.reap_idle(oldest);
         }
         let socket = connection.socket();
         let id = self.idles.insert(IdleSlot {
@@ -39,11 +108,7 @@ impl Router {
     /// A kept connection to `destination`, the one used last, that has been found to be clean.
     pub(super) fn take_kept(&mut self, destination: &Destination) -> Option<Connection> {
         loop {
-            let fitting = self
-                .idles
-                .iter()
-                .filter(|(_, slot)| slot.destination == *destination);
-            let (id, _) = fitting.max_by_key(|(_, slot)| slot.until)?;
+            let id = self.idles.newest(destination)?;
             let mut slot = self.idles.remove(id)?;
             self.owners.remove(slot.connection.socket());
             if slot.connection.is_clean(&mut *self.shared.net) {

@@ -163,6 +163,10 @@ impl Router {
                 "upstream {id} takes more, its client is paused"
             );
         }
+        assert!(
+            self.idles.is_consistent(),
+            "kept connections are not listed as they lead"
+        );
         for (id, slot) in self.idles.iter() {
             assert!(
                 !slot.connection.can_read() || slot.queued,

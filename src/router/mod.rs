@@ -44,10 +44,11 @@ use attach::Lookup;
 use close::CloseReason;
 use complaints::{Complaint, Complaints};
 use flow::{Limits, Waiters};
+use idle::Idles;
 use ready::{Entity, Owners, RunQueue};
 use slots::{
-    ChannelId, ChannelSlot, ClientId, ClientPipe, ClientSlot, Feed, IdleSlot, ListenerId,
-    ListenerSlot, UpstreamId, UpstreamSlot,
+    ChannelId, ChannelSlot, ClientId, ClientPipe, ClientSlot, Feed, ListenerId, ListenerSlot,
+    UpstreamId, UpstreamSlot,
 };
 use timers::Timers;
 
@@ -57,7 +58,7 @@ pub struct Router {
     clients: Arena<ClientSlot>,
     channels: Arena<ChannelSlot>,
     upstreams: Arena<UpstreamSlot>,
-    idles: Arena<IdleSlot>,
+    idles: Idles,
     owners: Owners,
     run: RunQueue,
     timers: Timers,
@@ -98,7 +99,7 @@ impl Router {
             clients: Arena::new(),
             channels: Arena::new(),
             upstreams: Arena::new(),
-            idles: Arena::new(),
+            idles: Idles::default(),
             owners: Owners::default(),
             run: RunQueue::default(),
             timers: Timers::default(),

@@ -40,7 +40,7 @@ impl Router {
         assert!(self.clients.is_empty(), "clients are left");
         assert!(self.channels.is_empty(), "channels are left");
         assert!(self.upstreams.is_empty(), "upstreams are left");
-        assert!(self.idles.is_empty(), "connections are kept");
+        assert!(self.idles.len() == 0, "connections are kept");
         assert!(self.run.is_empty(), "somebody is queued");
         assert!(self.waiters.is_empty(), "somebody waits for buffers");
         assert!(self.timers.is_empty(), "timers are armed for the dead");

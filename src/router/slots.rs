@@ -1,5 +1,6 @@
 //! The router's record of each entity: the entity, its relations and whether its turn has come.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::flow::PauseFlag;
@@ -237,7 +238,7 @@ pub struct IdleSlot {
     /// The connection.
     pub connection: Connection,
     /// Where it leads.
-    pub destination: Destination,
+    pub destination: Rc<Destination>,
     /// When it is given up.
     pub until: Instant,
     /// In the run queue.

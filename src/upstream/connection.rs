@@ -1,6 +1,7 @@
 //! A TCP connection to a server, with TLS if the destination asks for it.
 
 use std::io::{self, IoSlice};
+use std::rc::Rc;
 
 use crate::net::{Edge, Io, Net, PipeId, SocketId, Stage, Watched, Writer};
 use crate::pool::Packet;
@@ -8,10 +9,10 @@ use crate::proto::origin::Origin;
 use crate::shared::Shared;
 
 /// Where a connection leads. Connections to equal destinations can stand in for one another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Destination {
     /// Scheme, host and port.
-    pub origin: Origin,
+    pub origin: Rc<Origin>,
     /// The network interface to go through.
     pub interface: Option<String>,
     /// The client sits on this host and may reach what others may not, so that others must not inherit the

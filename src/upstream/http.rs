@@ -31,7 +31,7 @@ use super::{Ending, Grant, Outcome, Upstream, UpstreamError, Wait, freeze};
 #[derive(Debug)]
 pub struct Fetch {
     /// Where.
-    pub destination: Destination,
+    pub destination: Rc<Destination>,
     /// The request's head.
     pub head: Vec<u8>,
     /// What the response is measured by.
@@ -564,7 +564,7 @@ impl HttpUpstream {
         let clean = reusable && self.request_complete && self.queue.is_empty();
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Open(connection) if clean => {
-                let destination = self.fetch.destination.clone();
+                let destination = Rc::clone(&self.fetch.destination);
                 outcomes.push(Outcome::End(Ending::Reusable(connection, destination)));
             }
             phase => {

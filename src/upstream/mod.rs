@@ -154,7 +154,7 @@ pub enum Ending {
     /// All of it was brought.
     Whole,
     /// As [`Ending::Whole`], and the connection may carry another request.
-    Reusable(Connection, Destination),
+    Reusable(Connection, Rc<Destination>),
     /// There is nothing but this to be said of a stream.
     Described(protocol::Metadata),
     /// The stream is so long.

@@ -61,6 +61,79 @@ impl<'a> Headers<'a> {
     }
 }
 
+/// Headers that outlive the bytes they were read from, in the order they were sent.
+///
+/// All names lie in one buffer and all values in another: most requests have a handful of short ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnedHeaders {
+    names: String,
+    values: Vec<u8>,
+    /// Where name and value of each end.
+    ends: Vec<(usize, usize)>,
+}
+
+impl OwnedHeaders {
+    /// Names as they were sent, and values without surrounding white space.
+    pub fn iter<'s>(&'s self) -> impl Iterator<Item = (&'s str, &'s [u8])> + use<'s> {
+        let mut begin = (0, 0);
+        self.ends.iter().map(move |&end| {
+            let name = self.names.get(begin.0..end.0).unwrap_or_default();
+            let value = self.values.get(begin.1..end.1).unwrap_or_default();
+            begin = end;
+            (name, value)
+        })
+    }
+
+    /// Value of the last header called `name` (case-insensitive).
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.all(name).last()
+    }
+
+    /// Values of all headers called `name` (case-insensitive), in order.
+    pub fn all<'s, 'n>(&'s self, name: &'n str) -> impl Iterator<Item = &'s [u8]> + use<'s, 'n> {
+        self.iter()
+            .filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    fn push(&mut self, name: &str, value: &[u8]) {
+        self.names.push_str(name);
+        self.values.extend_from_slice(value);
+        self.ends.push((self.names.len(), self.values.len()));
+    }
+}
+
+impl From<&Headers<'_>> for OwnedHeaders {
+    fn from(headers: &Headers<'_>) -> Self {
+        let (names_bytes, values_bytes) = headers.iter().fold((0, 0), |sum, (name, value)| {
+            (sum.0 + name.len(), sum.1 + value.len())
+        });
+        let mut owned = Self {
+            names: String::with_capacity(names_bytes),
+            values: Vec::with_capacity(values_bytes),
+            ends: Vec::with_capacity(headers.len()),
+        };
+        owned.extend(headers.iter());
+        owned
+    }
+}
+
+impl<N: AsRef<str>, V: AsRef<[u8]>> Extend<(N, V)> for OwnedHeaders {
+    fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, headers: I) {
+        for (name, value) in headers {
+            self.push(name.as_ref(), value.as_ref());
+        }
+    }
+}
+
+impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for OwnedHeaders {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
+        let mut owned = Self::default();
+        owned.extend(headers);
+        owned
+    }
+}
+
 /// Elements of one comma-separated list, without surrounding white space; empty ones are kept.
 pub fn list_elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|&byte| byte == b',').map(trim)
@@ -126,6 +199,16 @@ mod tests {
         );
         let expected: [&[u8]; 3] = [b"close", b"X-A", b"te"];
         assert!(headers.tokens("connection").eq(expected));
+    }
+
+    #[test]
+    fn owned_headers_are_the_same_ones() {
+        let headers = headers(b"A: 1\r\nB:\r\na: \xff2\r\n\r\n");
+        let owned = OwnedHeaders::from(&headers);
+        assert!(owned.iter().eq(headers.iter()));
+        assert_eq!(owned.get("a"), Some(&b"\xff2"[..]), "the last one counts");
+        assert_eq!((owned.get("b"), owned.get("c")), (Some(&b""[..]), None));
+        assert_eq!(owned, headers.iter().collect());
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use framing::{
     BODY_BYTES_MAX, Framing, FramingError, content_length, request_framing, response_framing,
 };
 pub use head::{Head, Method, TARGET_BYTES_MAX, decode};
-pub use headers::{Headers, list_elements};
+pub use headers::{Headers, OwnedHeaders, list_elements};
 pub use lines::{HEAD_BYTES_MAX, HEADERS_MAX, HeadError};
 pub use relay::{Forward, ReplyHead};
 pub use response::{ResponseHead, decode_response};

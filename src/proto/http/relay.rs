@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::headers::list_elements;
-use super::{Framing, Headers, ResponseHead};
+use super::{Framing, Headers, OwnedHeaders, ResponseHead};
 use crate::proto::rewrite::{playlist, token};
 
 /// Headers that concern one connection only (RFC 9110 §7.6.1). `Content-Length` and
@@ -45,7 +45,7 @@ pub struct Forward<'a> {
     /// How the body is framed.
     pub framing: Framing,
     /// The client's headers, in its order.
-    pub headers: &'a [(String, Vec<u8>)],
+    pub headers: &'a OwnedHeaders,
     /// Replaces the client's `User-Agent`.
     pub user_agent: Option<&'a str>,
     /// Access is by token: the client's copies of it must not leave (http-proxy spec §7.3).
@@ -68,12 +68,8 @@ impl Forward<'_> {
             Framing::Empty | Framing::UntilClose => {}
         }
         let is_playlist = playlist::is_playlist_path(self.target);
-        let nominated = nominated(
-            self.headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_slice())),
-        );
-        for (name, value) in self.headers {
+        let nominated = nominated(self.headers.iter());
+        for (name, value) in self.headers.iter() {
             let replaced = self.user_agent.is_some() && name.eq_ignore_ascii_case("user-agent");
             if !value.is_empty()
                 && !replaced
@@ -234,8 +230,11 @@ fn lists(names: &[&str], name: &str) -> bool {
 }
 
 fn push_status_line(bytes: &mut Vec<u8>, minor_version: u8, head: &ResponseHead<'_>) {
-    bytes.extend_from_slice(format!("HTTP/1.{minor_version} {} ", head.status).as_bytes());
-    bytes.extend_from_slice(head.reason);
+    bytes.extend_from_slice(b"HTTP/1.");
+    bytes.push(b'0' + minor_version.min(9));
+    for part in [b" ", head.status.to_string().as_bytes(), b" ", head.reason] {
+        bytes.extend_from_slice(part);
+    }
     bytes.extend_from_slice(b"\r\n");
 }
 
@@ -250,7 +249,7 @@ mod tests {
     use super::super::decode_response;
     use super::*;
 
-    fn request<'a>(headers: &'a [(String, Vec<u8>)]) -> Forward<'a> {
+    fn request(headers: &OwnedHeaders) -> Forward<'_> {
         Forward {
             method: "GET",
             target: "/a",
@@ -262,10 +261,8 @@ mod tests {
         }
     }
 
-    fn headers(list: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
-        list.iter()
-            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
-            .collect()
+    fn headers(list: &[(&str, &str)]) -> OwnedHeaders {
+        list.iter().copied().collect()
     }
 
     fn text(forward: &Forward<'_>) -> String {
@@ -340,7 +337,11 @@ mod tests {
             "X-Forwarded-Host",
             "X-FORWARDED-PROTO",
         ] {
-            assert_eq!(forwarded(request(&[]), (name, "x")), "\r\n", "{name}");
+            assert_eq!(
+                forwarded(request(&OwnedHeaders::default()), (name, "x")),
+                "\r\n",
+                "{name}"
+            );
         }
         for name in [
             "Authorization",
@@ -355,9 +356,12 @@ mod tests {
             "X-Real-IP",
         ] {
             let expected = format!("{name}: x\r\n\r\n");
-            assert_eq!(forwarded(request(&[]), (name, "x")), expected);
             assert_eq!(
-                forwarded(request(&[]), (name, "")),
+                forwarded(request(&OwnedHeaders::default()), (name, "x")),
+                expected
+            );
+            assert_eq!(
+                forwarded(request(&OwnedHeaders::default()), (name, "")),
                 "\r\n",
                 "{name} is empty"
             );
@@ -379,9 +383,10 @@ mod tests {
 
     #[test]
     fn playlists_are_asked_for_whole() {
+        let none = OwnedHeaders::default();
         let playlist = Forward {
             target: "/a.m3u8?b",
-            ..request(&[])
+            ..request(&none)
         };
         for name in ["Range", "If-Range", "If-None-Match", "If-Modified-Since"] {
             assert_eq!(forwarded(playlist, (name, "x")), "\r\n", "{name}");
@@ -390,9 +395,10 @@ mod tests {
 
     #[test]
     fn token_does_not_leave() {
+        let none = OwnedHeaders::default();
         let hiding = Forward {
             hides_token: true,
-            ..request(&[])
+            ..request(&none)
         };
         for (name, value, kept) in [
             ("cookie", "a=1; r2h-token=s;b=2", "a=1; b=2"),
@@ -413,7 +419,7 @@ mod tests {
             assert_eq!(forwarded(hiding, (name, value)), line, "{value}");
             let open = format!("{name}: {value}\r\n\r\n");
             assert_eq!(
-                forwarded(request(&[]), (name, value)),
+                forwarded(request(&OwnedHeaders::default()), (name, value)),
                 open,
                 "without a token"
             );

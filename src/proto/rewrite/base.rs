@@ -3,6 +3,8 @@
 //! The host comes from the client, so it is checked before it may stand in a playlist: nothing but a host and a
 //! port gets through.
 
+use std::borrow::Cow;
+
 use crate::proto::origin::{Origin, Scheme};
 
 /// Everything that decides how links begin.
@@ -24,45 +26,46 @@ pub struct LinkBase<'a> {
     pub forwarded_proto: Option<&'a str>,
 }
 
-impl LinkBase<'_> {
+impl<'a> LinkBase<'a> {
     /// The base: `scheme://host[:port]<prefix>/`, or `<prefix>/` in relative mode.
     ///
     /// A forwarded host that is not a host gives way to `Host`, a forwarded scheme other than `http` and
     /// `https` to the configured one or `http`. `None` if no usable host is left; the server's own address is
     /// then to be used.
     pub fn write(&self) -> Option<String> {
-        let prefix = self.prefix;
         if self.relative {
-            return Some(format!("{prefix}/"));
+            return Some([self.prefix, "/"].concat());
         }
-        let forwarded = |value: Option<&'_ str>| {
-            value
-                .filter(|_| self.trust_forwarded)
-                .map(|list| list.split(',').next().unwrap_or_default().trim().to_owned())
-        };
-        let host = forwarded(self.forwarded_host)
-            .as_deref()
+        let host = self
+            .forwarded(self.forwarded_host)
             .and_then(checked_host)
             .or_else(|| checked_host(self.host?))?;
-        let scheme = forwarded(self.forwarded_proto)
-            .as_deref()
+        let scheme = self
+            .forwarded(self.forwarded_proto)
             .and_then(Scheme::named)
             .or(self.scheme)
             .unwrap_or(Scheme::Http);
-        Some(format!("{}://{host}{prefix}/", scheme.name()))
+        Some([scheme.name(), "://", &host, self.prefix, "/"].concat())
+    }
+
+    /// The first element of a forwarded list, if such lists count.
+    fn forwarded(&self, list: Option<&'a str>) -> Option<&'a str> {
+        let list = list.filter(|_| self.trust_forwarded)?;
+        Some(list.split(',').next().unwrap_or_default().trim())
     }
 }
 
 /// The host and port as they were written, a bare IPv6 address in brackets.
 ///
 /// The port is the client's: it is kept even if it is the scheme's own, and none is added.
-fn checked_host(text: &str) -> Option<String> {
+fn checked_host(text: &str) -> Option<Cow<'_, str>> {
     Origin::parse(Scheme::Http, text).ok()?;
-    let is_bare_ipv6 = !text.starts_with('[') && text.matches(':').count() > 1;
+    let is_bare_ipv6 =
+        !text.starts_with('[') && text.bytes().filter(|byte| *byte == b':').count() > 1;
     Some(if is_bare_ipv6 {
-        format!("[{text}]")
+        Cow::Owned(format!("[{text}]"))
     } else {
-        text.to_owned()
+        Cow::Borrowed(text)
     })
 }
 

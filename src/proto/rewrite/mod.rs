@@ -48,7 +48,7 @@ impl Links {
         debug_assert!(prefix.is_empty() || prefix.starts_with('/') && !prefix.ends_with('/'));
         Links {
             base,
-            root: format!("{prefix}/"),
+            root: [prefix, "/"].concat(),
             parameters: String::new(),
             https_supported,
         }

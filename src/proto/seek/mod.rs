@@ -50,6 +50,9 @@ const CLOCK_TOLERANCE_SECONDS: i64 = 10;
 /// Names of the seek parameter where the URL chooses none, most important first.
 const SEEK_NAMES: [&str; 2] = ["playseek", "tvdr"];
 
+/// What the names of all other parameters for this server begin with.
+const OWN_PREFIX: &str = "r2h-";
+
 /// What is encoded in a value that is not a time: all but letters, digits and marks without meaning in a query. All
 /// characters of times are among those left as they are.
 const VALUE_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -176,6 +179,12 @@ pub fn resolve(
     }
     check_length("the URL", url, URL_BYTES_MAX)?;
 
+    if !may_concern_this_server(url) {
+        return Ok(Resolved {
+            url: url.to_owned(),
+            ..Resolved::default()
+        });
+    }
     let mut url = url.to_owned();
     let control = Control::take(&mut url);
     let agent_zone = || client.user_agent.map(Zone::of_user_agent);
@@ -211,6 +220,20 @@ pub fn resolve(
     }
     check_length("the URL for the upstream", &resolved.url, URL_BYTES_MAX)?;
     Ok(resolved)
+}
+
+/// Whether anything of `url` could be a parameter for this server, a seek parameter or a placeholder: most requests
+/// are for segments and have none.
+fn may_concern_this_server(url: &str) -> bool {
+    let has_prefix = |piece: &str, prefix: &str| {
+        let front = piece.as_bytes().get(..prefix.len());
+        front.is_some_and(|front| front.eq_ignore_ascii_case(prefix.as_bytes()))
+    };
+    let is_ours = |piece: &str| {
+        let mut prefixes = SEEK_NAMES.iter().chain(&[OWN_PREFIX]);
+        prefixes.any(|prefix| has_prefix(piece, prefix))
+    };
+    url.contains(['{', '}']) || url.split(['?', '&']).skip(1).any(is_ours)
 }
 
 /// What the parameters for this server say.
