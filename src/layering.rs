@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pool", &["limits", "sys"]),
     ("stats", &[]),
     ("status", &["area", "limits", "proto", "stats"]),
+    ("web", &[]),
     ("send_queue", &["limits", "net", "pool", "stats"]),
     ("config", &["limits", "proto", "logger"]),
     ("cli", &["config", "limits"]),

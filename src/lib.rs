@@ -14,6 +14,7 @@
 //! | [`net`], [`sys`] | `trait Net`, mio behind it, name look-ups; system calls, the only `unsafe` |
 //! | [`status`] | what is told about all this: JSON, event stream, API, metrics |
 //! | [`stats`] | counters |
+//! | [`web`] | the status page, its icons and its manifest |
 //! | [`area`] | what the processes share: client limit, log lines, what workers publish |
 //! | [`sequencer`] | datagrams in order, gathered into runs |
 //! | [`send_queue`] | what waits to be written to a socket |
@@ -48,3 +49,4 @@ pub mod stats;
 pub mod status;
 pub mod sys;
 pub mod upstream;
+pub mod web;
