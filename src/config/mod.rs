@@ -61,6 +61,8 @@ pub const HTTP_IDLE_TIMEOUT: RangeInclusive<Duration> =
 pub const HEADER_VALUE_BYTES_MAX: usize = 512;
 /// Longest [`Config::app_path_prefix`] in bytes; chosen to leave room in a request target.
 pub const APP_PATH_PREFIX_BYTES_MAX: usize = 255;
+/// Longest [`Config::status_page_path`] in bytes; chosen like that of the prefix.
+pub const PAGE_PATH_BYTES_MAX: usize = 255;
 
 /// Everything the router is told at start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +123,9 @@ pub struct Config {
     /// The path everything is below: empty, or beginning but not ending with `/`, at most
     /// [`APP_PATH_PREFIX_BYTES_MAX`] bytes. Default empty.
     pub app_path_prefix: String,
+    /// Where the status page is, below the prefix: begins with `/` and does not end with one, unless it is just that;
+    /// at most [`PAGE_PATH_BYTES_MAX`] bytes. Default `/status`.
+    pub status_page_path: String,
     /// Whether links in playlists begin with the path instead of scheme and host. Default false.
     pub use_relative_path_in_m3u: bool,
     /// How often memberships are made known again, without leaving: whole seconds within
@@ -212,6 +217,7 @@ impl Default for Config {
             r2h_token: None,
             cors_allow_origin: None,
             app_path_prefix: String::new(),
+            status_page_path: "/status".to_owned(),
             use_relative_path_in_m3u: false,
             mcast_rejoin_interval: None,
             channel_linger: limits::CHANNEL_LINGER_DEFAULT,

@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::{
     APP_PATH_PREFIX_BYTES_MAX, CHANNEL_LINGER, CHANNELS_LINGERING_MAX, CLIENTS_MAX, FAST_START_KIB,
     FLUSH_INTERVAL, HEADER_VALUE_BYTES_MAX, HTTP_CONNECT_TIMEOUT, HTTP_HEAD_TIMEOUT,
-    HTTP_IDLE_TIMEOUT, Hostname, MCAST_REJOIN_SECONDS, NO_DATA_TIMEOUT, POOL_BUFFERS_MAX, Token,
-    UDP_RECEIVE_BUFFER_BYTES, Verbosity,
+    HTTP_IDLE_TIMEOUT, Hostname, MCAST_REJOIN_SECONDS, NO_DATA_TIMEOUT, PAGE_PATH_BYTES_MAX,
+    POOL_BUFFERS_MAX, Token, UDP_RECEIVE_BUFFER_BYTES, Verbosity,
 };
 use crate::limits::POOL_UNIT_BYTES;
 use crate::proto::url::{Host, INTERFACE_BYTES_MAX, parse_endpoint};
@@ -216,6 +216,20 @@ pub fn app_path_prefix(text: &str) -> Result<String, Rejected> {
         "" => String::new(),
         _ => format!("/{inner}"),
     })
+}
+
+/// [`Config::status_page_path`](super::Config::status_page_path): one slash in front, none behind, not empty (server
+/// spec §2.3).
+pub fn page_path(text: &str) -> Result<String, Rejected> {
+    let inner = text.trim_matches('/');
+    if text.is_empty() || inner.len() >= PAGE_PATH_BYTES_MAX || !is_path(inner) {
+        let accepted = format!(
+            "a path of at most {PAGE_PATH_BYTES_MAX} bytes such as /status, of letters, digits and \
+             -._~/%!&'()*+:@="
+        );
+        return Err(Rejected::new(text, accepted));
+    }
+    Ok(format!("/{inner}"))
 }
 
 /// The path of a file, such as [`Config::tls_ca`](super::Config::tls_ca); empty is `None`. Whether there is such a
@@ -584,6 +598,25 @@ mod tests {
                 error.contains("give a path of at most 255 bytes such as /tv"),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn page_path_has_one_slash_in_front_and_is_never_empty() {
+        for (text, path) in [
+            ("/", "/"),
+            ("////", "/"),
+            ("watch", "/watch"),
+            ("//watch///", "/watch"),
+            ("/a//b/", "/a//b"),
+        ] {
+            assert_eq!(page_path(text).as_deref(), Ok(path), "{text}");
+        }
+        assert!(page_path(&"a".repeat(254)).is_ok());
+        let long = "a".repeat(255);
+        for text in ["", "/a b", "/a?b", "/a#b", "/a$b", "/é", &long] {
+            let error = page_path(text).expect_err(text).to_string();
+            assert!(error.contains("such as /status"), "{error}");
         }
     }
 

@@ -35,7 +35,7 @@ macro_rules! policy {
     };
 }
 
-pub(super) static SETTINGS: [Setting; 33] = [
+pub(super) static SETTINGS: [Setting; 34] = [
     Setting {
         short: Some('l'),
         long: "listen",
@@ -401,6 +401,18 @@ pub(super) static SETTINGS: [Setting; 33] = [
         value: one!(app_path_prefix, parse::app_path_prefix, show::text),
     },
     Setting {
+        short: Some('s'),
+        long: "status-page-path",
+        place: Place::Global("status-page-path"),
+        argument: Argument::Named("path"),
+        default: Some("/status"),
+        range: None,
+        description: "where the status page is, below the prefix",
+        group: Group::Access,
+        applies: Applies::AtOnce,
+        value: one!(status_page_path, parse::page_path, show::text),
+    },
+    Setting {
         short: None,
         long: "use-relative-path-in-m3u",
         place: Place::Global("use-relative-path-in-m3u"),
@@ -561,6 +573,7 @@ mod tests {
         ("app-path-prefix", "/tv", |c| {
             c.app_path_prefix = "/tv".into()
         }),
+        ("status-page-path", "/", |c| c.status_page_path = "/".into()),
         ("use-relative-path-in-m3u", "yes", |c| {
             c.use_relative_path_in_m3u = true
         }),
