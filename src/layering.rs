@@ -23,7 +23,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cli", &["config", "limits"]),
     ("logger", &["config"]),
     ("net", &["arena", "limits", "pool", "sys"]),
-    ("shared", &["config", "limits", "net", "pool", "stats"]),
+    (
+        "shared",
+        &["config", "limits", "net", "pool", "stats", "web"],
+    ),
     ("sequencer", &["limits", "pool", "proto", "shared"]),
     ("client", ENTITY),
     ("channel", ENTITY),
@@ -57,6 +60,7 @@ const ENTITY: &[&str] = &[
     "shared",
     "stats",
     "sys",
+    "web",
 ];
 
 /// Every source file below `src` but files of tests and the simulation, which sees everything.

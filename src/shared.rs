@@ -9,6 +9,7 @@ use crate::limits::{OWN_ADDRESSES_WAIT, POOL_TRIM_BYTES, POOL_TRIM_INTERVAL, POO
 use crate::net::{Batch, Net};
 use crate::pool::Pool;
 use crate::stats::Stats;
+use crate::web::Pages;
 
 /// Sockets, buffers, counters, configuration and the time of this tick.
 pub struct Shared {
@@ -20,6 +21,8 @@ pub struct Shared {
     pub stats: Stats,
     /// The configuration in force.
     pub config: Rc<Config>,
+    /// Our own pages, as far as they have been asked for.
+    pub pages: Pages,
     /// The time, read once per tick.
     pub now: Instant,
     /// Where the router itself listens.
@@ -43,6 +46,7 @@ impl Shared {
             pool: Pool::new(config.pool_buffers_max.saturating_mul(POOL_UNIT_BYTES)),
             stats: Stats::default(),
             config,
+            pages: Pages::default(),
             now,
             listening: Vec::new(),
             trimmed_at: now,

@@ -17,6 +17,7 @@
 //! `Waiting` or `Streaming`.
 
 pub mod access;
+pub mod pages;
 pub mod resource;
 pub mod response;
 pub mod route;

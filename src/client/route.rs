@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Request;
+use super::pages::{self, Page};
 use super::resource::Resource;
 use super::response::{Answer, Status};
 use crate::config::Config;
@@ -22,6 +23,8 @@ pub enum Target {
     Rtsp(RtspUrl),
     /// What is known of a multicast stream without starting it: the answer to HEAD (multicast spec §6.1).
     MulticastHead,
+    /// A page of our own or what belongs to it, to GET and HEAD.
+    Page(Page),
     /// A resource of our own, to GET and HEAD.
     Resource(Resource),
     /// A local answer.
@@ -70,7 +73,14 @@ pub fn route(request: &Request, target: &str, config: &Config) -> Target {
     }
     match request.method {
         Method::Get => target,
-        Method::Head if matches!(target, Target::Rtsp(_) | Target::Resource(_)) => target,
+        Method::Head
+            if matches!(
+                target,
+                Target::Rtsp(_) | Target::Page(_) | Target::Resource(_)
+            ) =>
+        {
+            target
+        }
         Method::Head => Target::MulticastHead,
         Method::Options => Target::Answer(Answer::options()),
         Method::Other => Target::Answer(Answer::new(
@@ -81,6 +91,9 @@ pub fn route(request: &Request, target: &str, config: &Config) -> Target {
 }
 
 fn find(target: &str, config: &Config) -> Result<Target, Answer> {
+    if let Some(page) = pages::find(path_of(target), config) {
+        return Ok(Target::Page(page));
+    }
     // Before a label is cut: a `$` in an upstream's URL is the upstream's own.
     let found = match HttpUrl::from_proxy_target(target) {
         Some(url) => Some(url.map(Target::Http).map_err(|error| {
@@ -111,6 +124,12 @@ fn find(target: &str, config: &Config) -> Result<Target, Answer> {
         Some(found) => found,
         None => Err(Answer::new(Status::NotFound, "")),
     }
+}
+
+/// The path of a target, without label and query.
+fn path_of(target: &str) -> &str {
+    let target = url::strip_label(target);
+    target.split_once('?').map_or(target, |(path, _)| path)
 }
 
 fn is_reachable(url: &HttpUrl) -> bool {
@@ -179,6 +198,23 @@ mod tests {
         assert_eq!(status(Method::Get, "/rtp/239.0.0.1:5000?fcc="), Some(404));
         assert_eq!(status(Method::Other, "/rtp/239.0.0.1:5000"), Some(405));
         assert_eq!(status(Method::Options, "/rtp/239.0.0.1:5000"), Some(204));
+    }
+
+    #[test]
+    fn pages_are_found_whatever_the_query_and_although_sources_are_switched_off() {
+        let config = Config {
+            udpxy: false,
+            ..Config::default()
+        };
+        let page = |method, target| route(&request(method), target, &config);
+        for target in ["/status", "/status/?r2h-token=x", "/status$label"] {
+            let found = page(Method::Get, target);
+            assert_eq!(found, Target::Page(Page::Status), "{target}");
+        }
+        let head = page(Method::Head, "/status");
+        assert_eq!(head, Target::Page(Page::Status));
+        assert_eq!(status(Method::Other, "/status"), Some(405));
+        assert_eq!(status(Method::Get, "/assets/none.png"), Some(404));
     }
 
     #[test]

@@ -74,6 +74,11 @@ impl Router {
                 let head = sink.client.own_head(head, config);
                 sink.client.answer_with(&head, &self.shared.pool);
             }
+            Target::Page(page) => {
+                let resource = page.resource(&mut self.shared.pages, config);
+                let reply = resource.reply(request, config, granted.sets_cookie);
+                sink.client.answer_resource(reply, &self.shared);
+            }
             Target::Resource(resource) => {
                 let reply = resource.reply(request, config, granted.sets_cookie);
                 sink.client.answer_resource(reply, &self.shared);

@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 use super::Settings;
-use super::text::{attribute, json_string, push_lean};
+use super::text::{attribute, json_string, push_lean, sha256_hex};
 
 const HTML: &str = include_str!("page/status.html");
 const STYLE: &str = include_str!("page/status.css");
@@ -52,7 +52,7 @@ impl StatusDocument {
         let policy = policy(&[&config, &theme, &script], &style);
         let opening = opening(settings.prefix, &config);
         let document = assemble(&opening, &style, &theme, &script);
-        let validator = hex(&Sha256::digest(&document));
+        let validator = sha256_hex(document.as_bytes());
         Self {
             gzip: compress(&document),
             opening,
@@ -148,10 +148,6 @@ fn compress(document: &str) -> Rc<[u8]> {
     let written = encoder.write_all(document.as_bytes());
     let packed = written.and_then(|()| encoder.finish());
     packed.expect("a vector takes whatever is written").into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -25,6 +25,13 @@ pub struct Asset {
     pub body: &'static [u8],
 }
 
+impl Asset {
+    /// SHA-256 of the body in hexadecimal, for conditional requests (server spec §8.2).
+    pub fn validator(&self) -> String {
+        text::sha256_hex(self.body)
+    }
+}
+
 /// The asset of a name below `assets/`, if there is one (server spec §8.2).
 pub fn asset(name: &str) -> Option<Asset> {
     let body: &'static [u8] = match name {

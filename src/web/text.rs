@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use sha2::{Digest, Sha256};
+
 /// `text` as a JSON string with its quotes. `<`, `>` and `&` are escaped too, so that it can stand in a script.
 pub(super) fn json_string(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
@@ -42,6 +44,12 @@ pub(super) fn push_lean(out: &mut String, source: &str) {
             out.push('\n');
         }
     }
+}
+
+/// SHA-256 in lower-case hexadecimal (FIPS 180-4).
+pub(super) fn sha256_hex(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
