@@ -107,6 +107,19 @@ pub const UDP_RECEIVE_BUFFER_BYTES_DEFAULT: usize = 512 << 10;
 /// Default of `--fast-start`, bytes. Chosen: two seconds between random-access points at 16 Mbit/s.
 pub const FAST_START_BYTES_DEFAULT: usize = 4096 << 10;
 
+// ---- Configuration files ----------------------------------------------------------------------------------
+
+/// Bytes of a configuration file at most. Chosen: an inline playlist of twenty thousand channels.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of a line of it at most, without blanks at its ends. Chosen: far above any value that is accepted.
+pub const CONFIG_LINE_BYTES_MAX: usize = 64 << 10;
+/// Files that may be given with `-c`; chosen.
+pub const CONFIG_FILES_MAX: usize = 16;
+/// Problems of one file that are reported one by one; chosen: more than a terminal shows.
+pub const CONFIG_PROBLEMS_MAX: usize = 100;
+/// Bytes of the system's list of services that are read; chosen: ten times the usual ones.
+pub const SERVICES_FILE_BYTES_MAX: u64 = 1 << 20;
+
 // ---- HTTP connections -------------------------------------------------------------------------------------
 
 /// A request head must be complete this long after the connection was made.

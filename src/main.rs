@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use flowgate::cli::{self, Command};
-use flowgate::config::Config;
+use flowgate::cli::{self, Command, Invocation, Loaded};
+use flowgate::config::{Config, Problem, Severity};
 use flowgate::limits::LISTENERS_MAX;
 use flowgate::net::mio::MioNet;
 use flowgate::net::tls::TlsConfig;
@@ -23,13 +23,25 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = match invocation.command {
+    let loaded = match &invocation.command {
         Command::Help(text) | Command::Version(text) => {
-            say(&text);
+            say(text);
             return ExitCode::SUCCESS;
         }
-        Command::Run(config) => run(config, &invocation.warnings, |_| Ok(())),
-        Command::Demo(config) => run_demo(config, &invocation.warnings),
+        Command::CheckConfig => return check_config(&invocation),
+        Command::PrintConfig => return print_config(&invocation),
+        Command::Run | Command::Demo => invocation.load(),
+    };
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            complain(&problems);
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = match invocation.command {
+        Command::Demo => run_demo(loaded),
+        _ => run(loaded, |_| Ok(())),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,16 +61,57 @@ fn say(text: &str) {
         .and_then(|()| stdout.flush());
 }
 
+/// Writes problems to standard error, a line each.
+fn complain(problems: &[Problem]) {
+    let mut stderr = io::stderr().lock();
+    for problem in problems {
+        // Nothing can be done about a closed standard error.
+        let _ = writeln!(stderr, "flowgate: {problem}");
+    }
+}
+
+/// Tells every problem; the exit status says whether one is more than a notice.
+fn check_config(invocation: &Invocation) -> ExitCode {
+    let problems = match invocation.load() {
+        Ok(loaded) => loaded.problems,
+        Err(problems) => problems,
+    };
+    complain(&problems);
+    let is_good = problems
+        .iter()
+        .all(|problem| problem.severity == Severity::Notice);
+    if is_good {
+        say("the configuration is good\n");
+        return ExitCode::SUCCESS;
+    }
+    ExitCode::FAILURE
+}
+
+/// Prints the configuration in effect as a file; the exit status says whether there is one.
+fn print_config(invocation: &Invocation) -> ExitCode {
+    match invocation.load() {
+        Ok(loaded) => {
+            complain(&loaded.problems);
+            say(&loaded.file_text());
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            complain(&problems);
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Runs the router until it is told to stop. `ready` is called once clients can connect.
 fn run(
-    config: Config,
-    warnings: &[String],
+    loaded: Loaded,
     ready: impl FnOnce(&[SocketAddr]) -> Result<(), String>,
 ) -> Result<(), String> {
+    let config = loaded.config;
     let timestamps = config.log_timestamps || io::stderr().is_terminal();
     logger::init(config.verbosity, timestamps).map_err(|error| error.to_string())?;
-    for warning in warnings {
-        log::warn!("{warning}");
+    for problem in &loaded.problems {
+        log::log!(problem.level(), "{problem}");
     }
     if let Err(error) = sys::process::raise_descriptor_limit() {
         log::warn!("the limit of open descriptors stays as it is: {error}");
@@ -115,13 +168,14 @@ fn is_unsupported(error: &io::Error) -> bool {
 }
 
 /// Runs the router beside a source of its own on loopback.
-fn run_demo(mut config: Config, warnings: &[String]) -> Result<(), String> {
-    config
+fn run_demo(mut loaded: Loaded) -> Result<(), String> {
+    loaded
+        .config
         .upstream_interface_multicast
         .get_or_insert_with(|| "lo".into());
     let source = demo::Source::start(demo::GROUP)
         .map_err(|error| format!("the test source cannot send to {}: {error}", demo::GROUP))?;
-    let result = run(config, warnings, |bound| {
+    let result = run(loaded, |bound| {
         say(&demo_text(bound));
         Ok(())
     });

@@ -1,6 +1,6 @@
 //! The help text and the version line.
 
-use super::options::options;
+use super::options::{OptionSpec, options, understood};
 use crate::config::settings::Group;
 
 /// Columns of the help text at most: the width of a terminal.
@@ -50,6 +50,11 @@ pub(super) fn help(program: &str) -> String {
             text.push_str(&line);
             text.push('\n');
         }
+    }
+    text.push_str("\nUnderstood, but without effect in this version:\n");
+    for absent in understood().filter(|option| matches!(option, OptionSpec::Absent(_))) {
+        text.push_str(&absent.usage());
+        text.push('\n');
     }
     text
 }

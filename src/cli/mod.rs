@@ -1,20 +1,26 @@
-//! The command line: arguments become a [`Command`] with a checked [`Config`], or one clear complaint.
+//! The command line: arguments become an [`Invocation`], or one clear complaint; with the files it names, the
+//! invocation becomes a checked configuration ([`Invocation::load`]), and does again whenever the files change
+//! ([`Invocation::reload`]).
 //!
 //! [`options`] is the list of options, of which most belong to the table of settings; the parser, the help text
 //! and the documentation check follow it. Nothing is printed here.
 
 mod error;
 mod help;
+mod load;
 mod options;
 mod spelling;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
-use crate::config::parse::quoted;
-use crate::config::settings::Argument;
-use crate::config::{Config, Draft, Source};
+use crate::config::parse::{Rejected, quoted};
+use crate::config::settings::{Argument, Setting};
+use crate::config::{Config, Draft, Problem, Severity, Source};
+use crate::limits::CONFIG_FILES_MAX;
 pub use error::CliError;
+pub use load::{DEFAULT_FILES, Loaded};
 use options::Effect;
 pub use options::{Action, OptionSpec, options};
 
@@ -25,29 +31,52 @@ const PROGRAM: &str = "flowgate";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Run the router.
-    Run(Config),
+    Run,
     /// Run the router with its own test source.
-    Demo(Config),
+    Demo,
+    /// Tell every problem of the configuration.
+    CheckConfig,
+    /// Print the configuration in effect.
+    PrintConfig,
     /// Print this help text to standard output.
     Help(String),
     /// Print this version line to standard output.
     Version(String),
 }
 
-/// A command, and what to tell the user about arguments that were ignored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A command line that was understood: what to do, and the settings it says.
+#[derive(Clone)]
 pub struct Invocation {
     /// What to do.
     pub command: Command,
-    /// One line each, without the program's name.
-    pub warnings: Vec<String>,
+    /// Whether the values that nobody says are those of the demo.
+    demo: bool,
+    /// Settings and their texts, each accepted, from left to right.
+    given: Vec<(&'static Setting, String)>,
+    /// The values of `-c`.
+    files: Vec<PathBuf>,
+    /// Whether `-C` was given.
+    without_default: bool,
+    /// What was ignored.
+    notices: Vec<Problem>,
+}
+
+impl fmt::Debug for Invocation {
+    /// Without the values, of which one may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Invocation")
+            .field("command", &self.command)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads the arguments of a process, of which the first is the program's own name.
 ///
-/// Options take effect from left to right: the last of a repeated option holds, `-l` adds up, `-h` and
+/// Options take effect from left to right: the last of a repeated option holds, `-l` and `-c` add up, `-h` and
 /// `-V` decide at once. The word `demo` before other words asks for [`Command::Demo`]; the others are
-/// ignored with a warning, as the compatible router ignores them.
+/// ignored with a notice, as the compatible router ignores them, and so are its options that are
+/// [absent](crate::config::settings::Absent) here.
 ///
 /// # Errors
 ///
@@ -64,43 +93,84 @@ pub fn parse<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Result<Inv
 
     let spelt = spelling::take_apart(args)?;
     let demo = spelt.words.first().is_some_and(|word| word == "demo");
-    let warnings = spelt.words[usize::from(demo)..]
-        .iter()
-        .map(|word| format!("{} is not an option and is ignored", quoted(word)))
-        .collect();
-
-    let mut draft = Draft::new(match demo {
-        true => Config::demo(),
-        false => Config::default(),
-    });
+    let ignored = spelt.words.iter().skip(usize::from(demo));
+    let mut invocation = Invocation {
+        command: if demo { Command::Demo } else { Command::Run },
+        demo,
+        given: Vec::new(),
+        files: Vec::new(),
+        without_default: false,
+        notices: ignored
+            .map(|word| notice(format!("{} is not an option and is ignored", quoted(word))))
+            .collect(),
+    };
+    let mut draft = Draft::new(invocation.base());
     for (option, value) in spelt.options {
-        let setting = match option {
-            OptionSpec::Setting(setting) => setting,
-            OptionSpec::Action(action) => {
-                let command = match action.effect {
-                    Effect::NoConfig => continue,
-                    Effect::Help => Command::Help(help::help(&program)),
-                    Effect::Version => Command::Version(help::version()),
-                };
-                return Ok(Invocation { command, warnings });
-            }
-        };
-        let text = match setting.argument {
-            Argument::Named(_) => value.as_str(),
-            Argument::Implied(text) => text,
-        };
-        let set = draft.set(setting, text, Source::CommandLine);
-        set.map_err(|rejected| CliError::Value {
+        let refused = |rejected| CliError::Value {
             option: option.names(),
             rejected,
-        })?;
+        };
+        match option {
+            OptionSpec::Setting(setting) => {
+                let text = match setting.argument {
+                    Argument::Named(_) => value,
+                    Argument::Implied(text) => text.to_owned(),
+                };
+                draft
+                    .set(setting, &text, Source::CommandLine)
+                    .map_err(refused)?;
+                invocation.given.push((setting, text));
+            }
+            OptionSpec::Absent(_) => invocation.notices.push(notice(format!(
+                "{} has no effect in this version",
+                option.names()
+            ))),
+            OptionSpec::Action(action) => match action.effect {
+                Effect::Config => {
+                    let file = config_file(&value, invocation.files.len()).map_err(refused)?;
+                    invocation.files.push(file);
+                }
+                Effect::NoConfig => invocation.without_default = true,
+                Effect::CheckConfig => invocation.command = Command::CheckConfig,
+                Effect::PrintConfig => invocation.command = Command::PrintConfig,
+                Effect::Help => {
+                    invocation.command = Command::Help(help::help(&program));
+                    break;
+                }
+                Effect::Version => {
+                    invocation.command = Command::Version(help::version());
+                    break;
+                }
+            },
+        }
     }
-    let (config, _) = draft.finish();
-    let command = match demo {
-        true => Command::Demo(config),
-        false => Command::Run(config),
-    };
-    Ok(Invocation { command, warnings })
+    Ok(invocation)
+}
+
+impl Invocation {
+    /// The values that hold if neither the command line nor a file says others.
+    fn base(&self) -> Config {
+        match self.demo {
+            true => Config::demo(),
+            false => Config::default(),
+        }
+    }
+}
+
+/// The value of `-c`, `before` of which were given already.
+fn config_file(text: &str, before: usize) -> Result<PathBuf, Rejected> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(Rejected::new(text, "the path of a configuration file"));
+    }
+    if before == CONFIG_FILES_MAX {
+        let accepted = format!("at most {CONFIG_FILES_MAX} files");
+        return Err(Rejected::new(text, accepted));
+    }
+    Ok(PathBuf::from(text))
+}
+
+fn notice(text: String) -> Problem {
+    Problem::of_all(Severity::Notice, text)
 }
 
 /// The name a user knows the program by, made printable.

@@ -1,6 +1,6 @@
 //! Every option of the command line: those of the [settings](crate::config::settings), and the few that are none.
 
-use crate::config::settings::{Argument, Group, Setting, settings};
+use crate::config::settings::{Absent, Argument, Group, Setting, absent, settings};
 
 /// One option, as it is parsed and documented.
 #[derive(Debug, Clone, Copy)]
@@ -9,6 +9,8 @@ pub enum OptionSpec {
     Setting(&'static Setting),
     /// It says what to do.
     Action(&'static Action),
+    /// It has no effect in this version, but is understood.
+    Absent(&'static Absent),
 }
 
 /// An option that says what to do; in the group [`Group::Other`].
@@ -16,6 +18,7 @@ pub enum OptionSpec {
 pub struct Action {
     short: Option<char>,
     long: &'static str,
+    argument: Option<&'static str>,
     description: &'static str,
     pub(super) effect: Effect,
 }
@@ -23,33 +26,66 @@ pub struct Action {
 /// What an action does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
+    Config,
     NoConfig,
+    CheckConfig,
+    PrintConfig,
     Help,
     Version,
 }
 
-/// All options, in the order of the help text.
+/// All options that have an effect, in the order of the help text.
 pub fn options() -> impl Iterator<Item = OptionSpec> {
     let settings = settings().iter().map(OptionSpec::Setting);
     settings.chain(ACTIONS.iter().map(OptionSpec::Action))
 }
 
-static ACTIONS: [Action; 3] = [
+/// All options that are understood.
+pub(super) fn understood() -> impl Iterator<Item = OptionSpec> {
+    options().chain(absent().iter().map(OptionSpec::Absent))
+}
+
+static ACTIONS: [Action; 6] = [
+    Action {
+        short: Some('c'),
+        long: "config",
+        argument: Some("file"),
+        description: "read this configuration file in place of the default one; may be repeated, a later file goes \
+                      before an earlier one and the command line before all",
+        effect: Effect::Config,
+    },
     Action {
         short: Some('C'),
         long: "noconfig",
-        description: "read no configuration file (this version reads none)",
+        argument: None,
+        description: "do not read the default configuration file",
         effect: Effect::NoConfig,
+    },
+    Action {
+        short: None,
+        long: "check-config",
+        argument: None,
+        description: "tell every problem of the configuration and stop; exit status 0 if it is good, else 1",
+        effect: Effect::CheckConfig,
+    },
+    Action {
+        short: None,
+        long: "print-config",
+        argument: None,
+        description: "print the configuration in effect as a file, with secrets, and stop",
+        effect: Effect::PrintConfig,
     },
     Action {
         short: Some('h'),
         long: "help",
+        argument: None,
         description: "show this text",
         effect: Effect::Help,
     },
     Action {
         short: Some('V'),
         long: "version",
+        argument: None,
         description: "show the version",
         effect: Effect::Version,
     },
@@ -61,6 +97,7 @@ impl OptionSpec {
         match self {
             OptionSpec::Setting(setting) => setting.short,
             OptionSpec::Action(action) => action.short,
+            OptionSpec::Absent(absent) => absent.short,
         }
     }
 
@@ -69,6 +106,7 @@ impl OptionSpec {
         match self {
             OptionSpec::Setting(setting) => setting.long,
             OptionSpec::Action(action) => action.long,
+            OptionSpec::Absent(absent) => absent.name,
         }
     }
 
@@ -79,7 +117,8 @@ impl OptionSpec {
                 Argument::Named(name) => Some(name),
                 Argument::Implied(_) => None,
             },
-            OptionSpec::Action(_) => None,
+            OptionSpec::Action(action) => action.argument,
+            OptionSpec::Absent(absent) => absent.argument,
         }
     }
 
@@ -88,6 +127,7 @@ impl OptionSpec {
         match self {
             OptionSpec::Setting(setting) => setting.description,
             OptionSpec::Action(action) => action.description,
+            OptionSpec::Absent(_) => "no effect in this version",
         }
     }
 
@@ -95,7 +135,7 @@ impl OptionSpec {
     pub fn group(self) -> Group {
         match self {
             OptionSpec::Setting(setting) => setting.group,
-            OptionSpec::Action(_) => Group::Other,
+            OptionSpec::Action(_) | OptionSpec::Absent(_) => Group::Other,
         }
     }
 
@@ -142,7 +182,7 @@ mod tests {
 
     #[test]
     fn names_are_used_once() {
-        let options: Vec<_> = options().collect();
+        let options: Vec<_> = understood().collect();
         for (index, option) in options.iter().enumerate() {
             for other in &options[index + 1..] {
                 assert_ne!(option.long(), other.long());

@@ -6,7 +6,7 @@
 use getopts::{Fail, HasArg, Matches, Occur, Options};
 
 use super::error::CliError;
-use super::options::{OptionSpec, options};
+use super::options::{OptionSpec, understood};
 
 /// The options given, from left to right, with their values, and the other words.
 pub(super) struct Spelt {
@@ -31,7 +31,7 @@ pub(super) fn take_apart(args: Vec<String>) -> Result<Spelt, CliError> {
 
 fn parser() -> Options {
     let mut parser = Options::new();
-    for option in options() {
+    for option in understood() {
         let short = option.short().map(String::from).unwrap_or_default();
         let has_value = match option.argument() {
             Some(_) => HasArg::Yes,
@@ -82,7 +82,7 @@ fn spell_out(args: Vec<String>) -> Result<Vec<String>, CliError> {
 /// Parts `Uqm5` into `-U`, `-q`, `-m5`; true if the value of the last one is the next argument.
 fn spell_out_bundle(bundle: &str, spelt: &mut Vec<String>) -> Result<bool, CliError> {
     for (at, letter) in bundle.char_indices() {
-        let option = options()
+        let option = understood()
             .find(|option| option.short() == Some(letter))
             .ok_or_else(|| CliError::Unknown(format!("-{letter}")))?;
         if option.argument().is_some() {
@@ -97,12 +97,12 @@ fn spell_out_bundle(bundle: &str, spelt: &mut Vec<String>) -> Result<bool, CliEr
 
 /// The option of this long name, or of the only long name that begins so.
 fn by_prefix(name: &str) -> Result<OptionSpec, CliError> {
-    let exact = options().find(|option| option.long() == name);
+    let exact = understood().find(|option| option.long() == name);
     if let Some(option) = exact {
         return Ok(option);
     }
     let mut candidates =
-        options().filter(|option| !name.is_empty() && option.long().starts_with(name));
+        understood().filter(|option| !name.is_empty() && option.long().starts_with(name));
     let typed = format!("--{name}");
     match (candidates.next(), candidates.next()) {
         (Some(option), None) => Ok(option),
@@ -120,7 +120,7 @@ fn by_prefix(name: &str) -> Result<OptionSpec, CliError> {
 
 fn explain(fail: Fail) -> CliError {
     let named = |name: &str| {
-        options().find(|option| {
+        understood().find(|option| {
             let short = option.short().map(|short| short.to_string());
             option.long() == name || short.as_deref() == Some(name)
         })
@@ -146,7 +146,7 @@ fn explain(fail: Fail) -> CliError {
 /// The options given, from left to right, with their values.
 fn in_order(matches: &Matches) -> Vec<(OptionSpec, String)> {
     let mut given = Vec::new();
-    for option in options() {
+    for option in understood() {
         if option.argument().is_some() {
             let values = matches.opt_strs_pos(option.long()).into_iter();
             given.extend(values.map(|(position, value)| (position, option, value)));

@@ -13,10 +13,22 @@ fn invoke(args: &[&str]) -> Result<Invocation, CliError> {
 
 #[track_caller]
 fn run(args: &[&str]) -> Config {
-    match invoke(args).unwrap().command {
-        Command::Run(config) => config,
-        other => panic!("{other:?}"),
-    }
+    let invocation = invoke(args).unwrap();
+    assert_eq!(invocation.command, Command::Run);
+    config(&invocation)
+}
+
+/// What the command line alone makes of the defaults.
+#[track_caller]
+fn config(invocation: &Invocation) -> Config {
+    let no_files: load::Read<'_> = &|_| Err(std::io::ErrorKind::NotFound.into());
+    let loaded = invocation.load_with(no_files, Severity::Fatal);
+    loaded.expect("a configuration").config
+}
+
+fn notices(invocation: &Invocation) -> Vec<String> {
+    let notices = invocation.notices.iter();
+    notices.map(Problem::to_string).collect()
 }
 
 #[track_caller]
@@ -47,7 +59,7 @@ fn readme_table() -> String {
                 };
                 (key, setting.default, setting.range)
             }
-            OptionSpec::Action(_) => (String::new(), None, None),
+            _ => (String::new(), None, None),
         };
         let cells = [
             format!(
@@ -80,10 +92,26 @@ fn readme_lists_every_option_as_the_program_knows_it() {
 }
 
 #[test]
+fn readme_lists_what_has_no_effect() {
+    let readme = include_str!("../../README.md").replace('\n', " ");
+    let names = options::understood().filter(|option| matches!(option, OptionSpec::Absent(_)));
+    let listed = names.map(|absent| match absent.short() {
+        Some(letter) => format!("`{}` (`-{letter}`)", absent.long()),
+        None => format!("`{}`", absent.long()),
+    });
+    let listed = listed.collect::<Vec<_>>().join(", ");
+    assert!(
+        readme.contains(&format!("<!-- absent --> {listed} <!-- /absent -->")),
+        "it should be: {listed}"
+    );
+}
+
+#[test]
 fn no_arguments_run_the_defaults() {
     assert_eq!(run(&[]), Config::default());
     let nothing = parse(std::iter::empty::<OsString>()).unwrap();
-    assert_eq!(nothing.command, Command::Run(Config::default()));
+    assert_eq!(nothing.command, Command::Run);
+    assert_eq!(config(&nothing), Config::default());
 }
 
 #[test]
@@ -335,43 +363,93 @@ fn value_may_look_like_an_option() {
 }
 
 #[test]
-fn other_words_are_ignored_with_a_warning() {
+fn other_words_are_ignored_with_a_notice() {
     let invocation = invoke(&["a", "-m", "6", "-", "--", "-x", "--ver"]).unwrap();
     let words = ["a", "-", "-x", "--ver"];
-    let warnings = words.map(|word| format!("\"{word}\" is not an option and is ignored"));
-    assert_eq!(invocation.warnings, warnings);
-    let config = Config {
-        clients_max: 6,
-        ..Config::default()
-    };
-    assert_eq!(invocation.command, Command::Run(config));
+    let expected = words.map(|word| format!("\"{word}\" is not an option and is ignored"));
+    assert_eq!(notices(&invocation), expected);
+    assert_eq!(invocation.command, Command::Run);
+    assert_eq!(config(&invocation).clients_max, 6);
+}
+
+#[test]
+fn options_of_the_compatible_router_are_told_to_have_no_effect() {
+    let invocation =
+        invoke(&["-SZM", "file:///x", "--ffmpeg-args=-a -b", "-m6", "--video"]).unwrap();
+    let names = [
+        "-S/--video-snapshot",
+        "-Z/--zerocopy-on-send",
+        "-M/--external-m3u",
+        "-A/--ffmpeg-args",
+        "-S/--video-snapshot",
+    ];
+    let expected = names.map(|names| format!("{names} has no effect in this version"));
+    assert_eq!(notices(&invocation), expected);
+    assert_eq!(config(&invocation).clients_max, 6);
+    assert!(refused(&["-M"]).contains("a value is missing"));
 }
 
 #[test]
 fn demo_has_defaults_of_its_own() {
     let invocation = invoke(&["-C", "demo", "demo"]).unwrap();
-    assert_eq!(invocation.command, Command::Demo(Config::demo()));
-    assert_eq!(invocation.warnings.len(), 1);
-    let Command::Demo(config) = invoke(&["-m", "2", "demo", "-l", "80", "-q"])
-        .unwrap()
-        .command
-    else {
-        panic!("not a demo");
+    assert_eq!(invocation.command, Command::Demo);
+    assert_eq!(config(&invocation), Config::demo());
+    assert_eq!(notices(&invocation).len(), 1);
+    let invocation = invoke(&["-m", "2", "demo", "-l", "80", "-q"]).unwrap();
+    assert_eq!(invocation.command, Command::Demo);
+    let expected = Config {
+        clients_max: 2,
+        listen: vec![ListenAddr::All { port: 80 }],
+        verbosity: Verbosity::Fatal,
+        ..Config::demo()
     };
-    assert_eq!(config.clients_max, 2);
-    assert_eq!(config.listen, [ListenAddr::All { port: 80 }]);
-    assert_eq!(config.verbosity, Verbosity::Fatal);
+    assert_eq!(config(&invocation), expected);
 }
 
 #[test]
 fn demo_counts_as_the_first_word_only() {
     let invocation = invoke(&["word", "demo"]).unwrap();
-    assert_eq!(invocation.command, Command::Run(Config::default()));
-    assert_eq!(invocation.warnings.len(), 2);
+    assert_eq!(invocation.command, Command::Run);
+    assert_eq!(config(&invocation), Config::default());
+    assert_eq!(notices(&invocation).len(), 2);
     assert_eq!(
         run(&["-i", "demo"]).upstream_interface.as_deref(),
         Some("demo")
     );
+}
+
+#[test]
+fn configuration_files_add_up_to_a_limit() {
+    let invocation = invoke(&["-c", "a", "--config=b", "-Cc/c d"]).unwrap();
+    assert_eq!(invocation.files, ["a", "b", "/c d"].map(PathBuf::from));
+    assert!(invocation.without_default);
+    let mut args = vec!["-ca"; CONFIG_FILES_MAX];
+    assert!(invoke(&args).is_ok());
+    args.push("-ca");
+    assert!(refused(&args).ends_with("give at most 16 files"));
+    assert!(refused(&["-c", ""]).starts_with("-c/--config: \"\" is not accepted"));
+}
+
+#[test]
+fn checking_and_printing_are_commands_over_the_same_settings() {
+    for (option, command) in [
+        ("--check-config", Command::CheckConfig),
+        ("--print-config", Command::PrintConfig),
+    ] {
+        let invocation = invoke(&["demo", option, "-m6"]).unwrap();
+        assert_eq!(invocation.command, command);
+        let expected = Config {
+            clients_max: 6,
+            ..Config::demo()
+        };
+        assert_eq!(config(&invocation), expected);
+    }
+}
+
+#[test]
+fn invocation_does_not_show_the_token() {
+    let invocation = invoke(&["-T", "s3cret", "-c", "f"]).unwrap();
+    assert!(!format!("{invocation:?}").contains("s3cret"));
 }
 
 #[test]
@@ -433,7 +511,7 @@ fn argument() -> impl Strategy<Value = String> {
     });
     prop_oneof![
         long,
-        "-[lmUirRygHXTOBbvqChV-]{1,4}[0-9a]{0,3}",
+        "-[lmUirRygHXTOBbvqcCMSwhV-]{1,4}[0-9a]{0,3}",
         "[0-9.]{1,6}",
         "demo|off|auto|--|-",
         any::<String>(),
@@ -447,8 +525,8 @@ proptest! {
     ) {
         match parse(&args) {
             Ok(invocation) => {
-                let mut warnings = invocation.warnings.iter();
-                prop_assert!(warnings.all(|line| !line.contains(char::is_control)));
+                let notices = notices(&invocation);
+                prop_assert!(!notices.iter().any(|line| line.contains(char::is_control)));
             }
             Err(error) => prop_assert!(!error.to_string().contains(char::is_control)),
         }

@@ -5,10 +5,15 @@
 //! [`ListenAddr::resolve`] asks the system's resolver and may block, so it belongs to the start.
 
 mod draft;
+pub mod file;
 mod hostname;
+pub mod ini;
 mod listen;
 pub mod parse;
 mod policy;
+mod print;
+pub mod problem;
+mod service;
 pub mod settings;
 mod show;
 mod token;
@@ -24,6 +29,8 @@ pub use draft::{Draft, Source, Sources};
 pub use hostname::Hostname;
 pub use listen::ListenAddr;
 pub use policy::{Class, Denied, POLICY_ENTRIES_MAX, UpstreamPolicy};
+pub use print::file_text;
+pub use problem::{Problem, Severity};
 pub use token::{TOKEN_BYTES_MAX, Token};
 
 /// The port of a listen address that names none.

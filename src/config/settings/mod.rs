@@ -5,10 +5,12 @@
 //! Owns the description of each setting and the way from text to value and back. Where texts come from, and in
 //! which order they hold, is [`Draft`](super::Draft)'s business.
 
+mod absent;
 mod table;
 
 use super::Config;
 use super::parse::Rejected;
+pub use absent::{Absent, absent, absent_by_key};
 
 /// One setting, as it is parsed, documented and printed.
 #[derive(Debug)]
@@ -124,6 +126,28 @@ pub fn by_key(key: &str) -> Option<&'static Setting> {
     settings.find(|setting| matches!(setting.place, Place::Global(known) if known == key))
 }
 
+/// Where clients connect: the setting that the lines of `[bind]` say.
+pub fn listen() -> &'static Setting {
+    let mut settings = settings().iter();
+    settings
+        .find(|setting| setting.place == Place::Bind)
+        .expect("the table has it")
+}
+
+/// The settings that differ, one per [subject](Setting::subject), in the order of the table.
+pub fn changed(before: &Config, after: &Config) -> Vec<&'static Setting> {
+    let mut changed: Vec<&'static Setting> = Vec::new();
+    for setting in settings() {
+        let is_told = changed
+            .iter()
+            .any(|told| told.subject() == setting.subject());
+        if !is_told && setting.shown(before) != setting.shown(after) {
+            changed.push(setting);
+        }
+    }
+    changed
+}
+
 impl Setting {
     /// What the settings that change the same value have in common.
     pub fn subject(&self) -> &'static str {
@@ -170,5 +194,31 @@ impl Group {
             Group::Logging => "Logging",
             Group::Other => "Other",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_told_once_each_with_what_they_take() {
+        let before = Config::default();
+        assert!(changed(&before, &before).is_empty());
+        let mut after = Config::default();
+        after.verbosity = crate::config::Verbosity::Debug;
+        after.listen.clear();
+        after.upstream_policy.deny("all").expect("a pattern");
+        let told: Vec<_> = changed(&before, &after)
+            .iter()
+            .map(|setting| (setting.long, setting.applies))
+            .collect();
+        let expected = [
+            ("listen", Applies::Listeners),
+            ("upstream-allow", Applies::NewStreams),
+            ("verbose", Applies::AtOnce),
+        ];
+        assert_eq!(told, expected);
+        assert!(Applies::AtOnce < Applies::Restart);
     }
 }

@@ -1,0 +1,107 @@
+//! A configuration as the text of a file (`--print-config`).
+
+use std::path::PathBuf;
+
+use super::draft::Source;
+use super::problem::shown;
+use super::settings::{Place, Setting, Value, settings};
+use super::{Config, Sources};
+
+/// A file that says every setting, each below a comment that tells where its value comes from.
+///
+/// `files` are those that [`Source::File`] counts. Read back, the text gives `config` again, the secret among it: it
+/// is for the standard output of whoever may read the files, not for a log.
+pub fn file_text(config: &Config, sources: &Sources, files: &[PathBuf]) -> String {
+    let mut text = String::from("# The configuration in effect, with secrets.\n");
+    for section in ["[global]", "[bind]"] {
+        text.push_str(&format!("\n{section}\n"));
+        let mut told: Vec<&str> = Vec::new();
+        for setting in settings() {
+            let is_here = (setting.place == Place::Bind) == (section == "[bind]");
+            if is_here && !told.contains(&setting.subject()) {
+                told.push(setting.subject());
+                let source = origin(sources.of(setting), files);
+                text.push_str(&format!("# {}: {source}\n", name(setting)));
+                for line in lines(setting, config) {
+                    text.push_str(&line);
+                    text.push('\n');
+                }
+            }
+        }
+    }
+    text
+}
+
+/// What a comment calls a setting.
+fn name(setting: &Setting) -> &'static str {
+    match setting.place {
+        Place::Bind => "listen addresses",
+        Place::Global(_) => setting.subject(),
+    }
+}
+
+fn lines(setting: &Setting, config: &Config) -> Vec<String> {
+    match (&setting.value, setting.place) {
+        (Value::One { show, .. }, Place::Global(key)) => vec![format!("{key} = {}", show(config))],
+        (Value::One { show, .. }, Place::Bind) => vec![show(config)],
+        (Value::Many { show, .. }, _) => show(config),
+    }
+}
+
+fn origin(source: Source, files: &[PathBuf]) -> String {
+    match source {
+        Source::Default => "default".to_owned(),
+        Source::CommandLine => "command line".to_owned(),
+        Source::File { file, line } => {
+            let path = files.get(file).map(|path| shown(path));
+            format!("{}:{line}", path.unwrap_or_default())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::Draft;
+    use super::super::file::apply;
+    use super::*;
+
+    fn read(text: &str) -> (Config, Sources) {
+        let mut draft = Draft::new(Config::default());
+        let problems = apply(&mut draft, text.as_bytes(), 0, Path::new("/x"));
+        assert_eq!(problems, []);
+        draft.finish()
+    }
+
+    #[test]
+    fn text_reads_back_as_the_same_configuration() {
+        let said = "[global]\nr2h-token = s3 cret\nfast-start = off\nflush-interval = 2.5\nhostname = https://[::1]:8/a\n\
+                    upstream-deny = all\nupstream-allow = 10.0.0.0/8,*.x.test\nupstream-deny = 10.1.1.1\nxff = on\n\
+                    [bind]\n::1 http-alt\n* 80\nfe80::1%eth0 81\n";
+        for said in ["", said] {
+            let (config, sources) = read(said);
+            let text = file_text(&config, &sources, &[PathBuf::from("/x")]);
+            assert_eq!(read(&text).0, config, "{text}");
+        }
+    }
+
+    #[test]
+    fn comments_tell_where_values_come_from() {
+        let (config, sources) = read("[global]\nmaxclients = 7\n");
+        let text = file_text(&config, &sources, &[PathBuf::from("/a\nb")]);
+        assert!(
+            text.contains("# maxclients: /a\\nb:2\nmaxclients = 7\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("# verbosity: default\nverbosity = 1\n"),
+            "{text}"
+        );
+        assert_eq!(text.matches("\nverbosity =").count(), 1);
+        assert!(
+            text.ends_with("\n[bind]\n# listen addresses: default\n* 5140\n"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,89 @@
+//! What the compatible router can do and this version cannot: options and keys that are understood but have no
+//! effect, so that scripts and files that hold them go on working, and are told.
+//!
+//! An entry goes away when its setting joins [the table](super::settings).
+
+/// An option and a key without effect.
+#[derive(Debug)]
+pub struct Absent {
+    /// The letter of the option, after a single dash.
+    pub short: Option<char>,
+    /// The name of the option, after two dashes, and the key below `[global]`.
+    pub name: &'static str,
+    /// What the value of the option is called; `None` for a flag.
+    pub argument: Option<&'static str>,
+}
+
+/// All of them, in the order of their names.
+pub fn absent() -> &'static [Absent] {
+    &ABSENT
+}
+
+/// The one a key of `[global]` names, as [`by_key`](super::by_key) compares.
+pub fn absent_by_key(key: &str) -> Option<&'static Absent> {
+    let key = key.to_ascii_lowercase().replace('_', "-");
+    ABSENT.iter().find(|absent| absent.name == key)
+}
+
+const fn option(short: Option<char>, name: &'static str, argument: &'static str) -> Absent {
+    Absent {
+        short,
+        name,
+        argument: Some(argument),
+    }
+}
+
+const fn flag(short: char, name: &'static str) -> Absent {
+    Absent {
+        short: Some(short),
+        name,
+        argument: None,
+    }
+}
+
+static ABSENT: [Absent; 13] = [
+    option(None, "access-log", "file"),
+    option(Some('M'), "external-m3u", "url"),
+    option(Some('I'), "external-m3u-update-interval", "seconds"),
+    option(Some('P'), "fcc-listen-port-range", "start[-end]"),
+    option(Some('A'), "ffmpeg-args", "text"),
+    option(Some('F'), "ffmpeg-path", "file"),
+    option(None, "log-format", "text"),
+    option(None, "pid-file", "file"),
+    option(Some('p'), "player-page-path", "path"),
+    option(Some('f'), "upstream-interface-fcc", "ifname"),
+    flag('S', "video-snapshot"),
+    option(Some('w'), "workers", "n"),
+    flag('Z', "zerocopy-on-send"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::{by_key, settings};
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_not_absent() {
+        for absent in absent() {
+            let name = absent.name;
+            assert!(
+                by_key(name).is_none(),
+                "{name} is a setting; remove it from ABSENT"
+            );
+            let mut settings = settings().iter();
+            assert!(
+                settings.all(|setting| setting.long != name),
+                "{name} is an option; remove it from ABSENT"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_are_found_in_either_case_and_spelling() {
+        assert_eq!(
+            absent_by_key("Access_Log").map(|absent| absent.name),
+            Some("access-log")
+        );
+        assert!(absent_by_key("maxclients").is_none());
+    }
+}
