@@ -205,9 +205,11 @@ mod tests {
     fn changes_are_told_once_each_with_what_they_take() {
         let before = Config::default();
         assert!(changed(&before, &before).is_empty());
-        let mut after = Config::default();
-        after.verbosity = crate::config::Verbosity::Debug;
-        after.listen.clear();
+        let mut after = Config {
+            verbosity: crate::config::Verbosity::Debug,
+            listen: Vec::new(),
+            ..Config::default()
+        };
         after.upstream_policy.deny("all").expect("a pattern");
         let told: Vec<_> = changed(&before, &after)
             .iter()
