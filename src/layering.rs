@@ -28,6 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["config", "limits", "net", "pool", "stats", "web"],
     ),
     ("sequencer", &["limits", "pool", "proto", "shared"]),
+    ("tick", &["limits", "net", "shared"]),
     ("client", ENTITY),
     ("channel", ENTITY),
     ("upstream", ENTITY),
@@ -60,6 +61,7 @@ const ENTITY: &[&str] = &[
     "shared",
     "stats",
     "sys",
+    "tick",
     "web",
 ];
 

@@ -16,7 +16,7 @@
 //! | [`stats`] | counters |
 //! | [`web`] | the status page, its icons and its manifest |
 //! | [`area`] | what the processes share: client limit, log lines, what workers publish |
-//! | [`sequencer`] | datagrams in order, gathered into runs |
+//! | [`sequencer`], [`tick`] | datagrams in order, gathered into runs; when their socket is read |
 //! | [`send_queue`] | what waits to be written to a socket |
 //! | [`arena`], [`pool`], [`limits`] | ids that notice what is gone; buffers; every bound |
 //! | [`demo`] | the test source of `flowgate demo` |
@@ -48,5 +48,6 @@ mod sim;
 pub mod stats;
 pub mod status;
 pub mod sys;
+pub mod tick;
 pub mod upstream;
 pub mod web;

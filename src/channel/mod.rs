@@ -3,14 +3,8 @@
 //! Owns the group's socket, puts datagrams in order, hands out runs of payload and keeps what a newcomer
 //! starts from. It does not know its subscribers; the router does.
 //!
-//! While media flows the socket is out of the poll and read by the clock, a tick at a time ([`Pace`]): one
-//! wake-up, one run and one write per subscriber and tick, however many packets that is.
-//!
-//! ```text
-//! Watched ── edge: read ──▶ Ticking ── quiet for some ticks, or somebody waits for a first byte ──▶ Watched
-//! ```
+//! While media flows the socket is read by the clock, a tick at a time ([`Ticker`]).
 
-pub mod pace;
 pub mod receive;
 pub mod replay;
 
@@ -18,15 +12,13 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::limits::{
-    QUEUE_POOL_SHARE, QUIET_TICKS, SHARED_PAGES_BYTES_MIN, SHARED_PAGES_SUBSCRIBERS, TICK_SLACK,
-};
+use crate::limits::{QUEUE_POOL_SHARE, SHARED_PAGES_BYTES_MIN, SHARED_PAGES_SUBSCRIBERS};
 use crate::net::{Edge, GroupAddress, SocketId, Watched};
 use crate::pool::Run;
 use crate::proto::mpegts::Scanner;
 use crate::shared::Shared;
-use pace::Pace;
-use receive::{Counters, PayloadKind, Received, Receiver};
+use crate::tick::{Demand, Ticker};
+use receive::{Counters, PayloadKind, Receiver};
 use replay::Replay;
 
 /// Why a channel ended by itself.
@@ -56,20 +48,11 @@ pub struct Audience {
     pub waiting: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    /// In the poll: the next datagram makes an edge.
-    Watched,
-    /// Out of the poll: read at `at`. The last `quiet` ticks in a row have brought nothing.
-    Ticking { at: Instant, quiet: u32 },
-}
-
 /// A joined group.
 pub struct Channel {
     address: GroupAddress,
     socket: Watched,
-    mode: Mode,
-    pace: Pace,
+    ticker: Ticker,
     receiver: Receiver,
     scanner: Scanner,
     /// Random-access points were found in this channel, so they are worth waiting for.
@@ -109,8 +92,7 @@ impl Channel {
         Ok(Self {
             address,
             socket: Watched::new(joined.socket),
-            mode: Mode::Watched,
-            pace: Pace::new(config.flush_interval, joined.receive_buffer_bytes),
+            ticker: Ticker::new(config.flush_interval, joined.receive_buffer_bytes),
             receiver: Receiver::new(),
             replay,
             media_at: shared.now,
@@ -179,30 +161,23 @@ impl Channel {
 
     /// Whether the socket is known to have something to read.
     pub fn runnable(&self) -> bool {
-        self.mode == Mode::Watched && self.socket.readable
+        self.ticker.runnable(&self.socket)
     }
 
     /// Reads in the coming turn: somebody new is waiting.
     pub fn hurry(&mut self, now: Instant) {
-        if let Mode::Ticking { at, .. } = &mut self.mode {
-            *at = now;
-        }
+        self.ticker.hurry(now);
     }
 
     /// When the channel needs a turn although no edge comes.
     pub fn deadline(&self, shared: &Shared) -> Instant {
         let silence = self.media_at + shared.config.no_data_timeout;
-        let others = [self.tick_at(), self.receiver.deadline(), self.rejoin_at];
+        let others = [
+            self.ticker.deadline(),
+            self.receiver.deadline(),
+            self.rejoin_at,
+        ];
         others.into_iter().flatten().fold(silence, Instant::min)
-    }
-
-    /// When the socket is to be read by the clock: a little early, because the poll wakes in whole milliseconds
-    /// and a flush interval is a promise.
-    fn tick_at(&self) -> Option<Instant> {
-        match self.mode {
-            Mode::Ticking { at, .. } => Some(at.checked_sub(TICK_SLACK).unwrap_or(at)),
-            Mode::Watched => None,
-        }
     }
 
     /// Receives what has arrived, if it is time to, and appends it to `runs`.
@@ -217,17 +192,19 @@ impl Channel {
         runs: &mut Vec<Run>,
     ) -> Result<(), ChannelError> {
         let now = shared.now;
-        if self.runnable() || self.tick_at().is_some_and(|at| at <= now) {
+        if self.ticker.is_due(&self.socket, now) {
             let is_wide = audience.subscribers >= SHARED_PAGES_SUBSCRIBERS;
             self.receiver.note_audience(is_wide);
             let received = self
                 .receiver
                 .receive(self.socket.id, shared, runs)
                 .map_err(ChannelError::Receive)?;
-            self.pace.note(received.bytes, now);
-            self.grow_receive_buffer(shared);
-            let starving = audience.waiting && runs.is_empty() && received.drained;
-            self.schedule(received, starving, audience, shared)
+            let demand = Demand {
+                clients: audience.subscribers,
+                starving: audience.waiting && runs.is_empty(),
+            };
+            self.ticker
+                .note(&mut self.socket, received, demand, shared)
                 .map_err(ChannelError::Receive)?;
         }
         self.receiver.expire(shared, runs);
@@ -242,62 +219,6 @@ impl Channel {
         for run in runs {
             self.finish_run(run, audience, shared);
         }
-        Ok(())
-    }
-
-    /// Gives a fast channel a receive buffer that bridges a late tick.
-    fn grow_receive_buffer(&mut self, shared: &mut Shared) {
-        if let Some(wanted) = self.pace.wanted_receive_buffer() {
-            // The kernel accounts for twice what it is asked for.
-            let granted = shared
-                .net
-                .set_receive_buffer(self.socket.id, wanted / 2)
-                .unwrap_or(0);
-            self.pace.note_receive_buffer(granted);
-        }
-    }
-
-    /// Decides between poll and clock for the next datagrams. `starving` says that somebody still waits for a
-    /// first byte: until then, every datagram counts.
-    fn schedule(
-        &mut self,
-        received: Received,
-        starving: bool,
-        audience: Audience,
-        shared: &mut Shared,
-    ) -> io::Result<()> {
-        let now = shared.now;
-        let interval = self.pace.interval(audience.subscribers);
-        let any = received.datagrams > 0;
-        self.mode = match self.mode {
-            Mode::Watched if starving || interval.is_zero() || !any => {
-                self.socket.readable &= !received.drained;
-                Mode::Watched
-            }
-            Mode::Watched => {
-                shared.net.unwatch(self.socket.id)?;
-                self.socket.readable = false;
-                let at = if received.drained {
-                    now + interval
-                } else {
-                    now
-                };
-                Mode::Ticking { at, quiet: 0 }
-            }
-            Mode::Ticking { quiet, .. } if starving || (!any && quiet + 1 >= QUIET_TICKS) => {
-                shared.net.watch(self.socket.id)?;
-                Mode::Watched
-            }
-            // From the planned time on, not from now: lateness must not add up.
-            Mode::Ticking { at, quiet } => Mode::Ticking {
-                at: if received.drained {
-                    (at + interval).max(now)
-                } else {
-                    now
-                },
-                quiet: if any { 0 } else { quiet + 1 },
-            },
-        };
         Ok(())
     }
 

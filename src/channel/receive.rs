@@ -16,6 +16,7 @@ use crate::proto::rtp::{self, Datagram};
 use crate::sequencer::Sequencer;
 use crate::shared::Shared;
 use crate::sys::udp::BATCH_MAX;
+use crate::tick::Received;
 
 /// How media arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,17 +44,6 @@ pub struct Counters {
     pub parity: u64,
     /// Datagrams for which the pool had no buffer.
     pub overrun: u64,
-}
-
-/// What one turn has brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Received {
-    /// Datagrams, of any kind.
-    pub datagrams: usize,
-    /// Their payload, whatever became of it.
-    pub bytes: usize,
-    /// The socket is empty.
-    pub drained: bool,
 }
 
 /// The shape of the first datagrams expected: seven TS packets in RTP.
@@ -138,11 +128,7 @@ impl Receiver {
         runs: &mut Vec<Run>,
     ) -> io::Result<Received> {
         let mut batch = shared.take_batch();
-        let mut received = Received {
-            datagrams: 0,
-            bytes: 0,
-            drained: false,
-        };
+        let mut received = Received::default();
         let mut result = Ok(());
         for _ in 0..CHANNEL_BUFFERS_PER_TURN {
             result = match self.take_buffer(&shared.pool) {

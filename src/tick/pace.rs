@@ -1,4 +1,4 @@
-//! How long a channel gathers datagrams before it hands them on.
+//! How long datagrams are gathered before they are handed on.
 
 use std::time::{Duration, Instant};
 
