@@ -359,6 +359,50 @@ fn slow_client_gets_every_packet_and_the_end() {
     assert_eq!(bench.router.shared.stats.packets_dropped, 0);
 }
 
+/// A frame as large as frames get, full of TS that carries its number.
+fn large_frame(number: u32) -> (Vec<u8>, Vec<u8>) {
+    let media = [payload(number).as_slice(); 49].concat();
+    let packet = [&rtp(number)[..12], &media].concat();
+    assert!(packet.len() + payload(0).len() > usize::from(u16::MAX));
+    (frame(0, &packet), media)
+}
+
+#[test]
+fn largest_frames_pass_through_the_smallest_pool_and_the_end_comes_behind_them() {
+    let mut bench = Bench::new(Config {
+        pool_buffers_max: 64,
+        ..Config::default()
+    });
+    let (client, server) = bench.playing();
+    let (frames, sent): (Vec<_>, Vec<_>) = (0..240).map(large_frame).unzip();
+    let end = b"TEARDOWN * RTSP/1.0\r\nCSeq: 9\r\n\r\n";
+    let media = [frames.concat(), end.to_vec()].concat();
+    let mut rest = media.as_slice();
+    // Nobody reads at first.
+    bench.work(|router| {
+        offer(&server, &mut rest);
+        is_paused(router)
+    });
+    let mut bytes = Vec::new();
+    bench.work(|_| {
+        offer(&server, &mut rest);
+        receive(&client, &mut bytes)
+    });
+    let body = bytes
+        .windows(4)
+        .position(|end| end == b"\r\n\r\n")
+        .expect("a head")
+        + 4;
+    assert!(
+        bytes[body..] == sent.concat(),
+        "{} bytes of {}",
+        bytes.len() - body,
+        sent.concat().len()
+    );
+    bench.work(|router| router.upstreams.is_empty());
+    assert_eq!(bench.router.shared.pool.held_bytes(), 0);
+}
+
 #[test]
 fn keep_alives_go_out_while_the_client_is_full() {
     let mut bench = Bench::new(Config {

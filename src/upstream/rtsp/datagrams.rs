@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use super::super::Outcome;
 use super::super::connect::SocketChange;
@@ -15,6 +16,7 @@ use crate::proto::rtsp::UdpSocket;
 use crate::proto::rtsp::transport::port_pairs;
 use crate::proto::url::Host;
 use crate::shared::Shared;
+use crate::tick::{Demand, Received, Ticker};
 
 /// A datagram to be sent.
 #[derive(Debug)]
@@ -28,21 +30,16 @@ pub(super) struct Datagram {
 struct Pair {
     rtp: Watched,
     rtcp: Watched,
+    /// When media is read. What comes to the other socket is rare, and read at its edges.
+    ticker: Ticker,
     is_ipv4: bool,
 }
 
 impl Pair {
-    fn socket(&self, which: UdpSocket) -> &Watched {
+    fn id(&self, which: UdpSocket) -> SocketId {
         match which {
-            UdpSocket::Rtp => &self.rtp,
-            UdpSocket::Rtcp => &self.rtcp,
-        }
-    }
-
-    fn socket_mut(&mut self, which: UdpSocket) -> &mut Watched {
-        match which {
-            UdpSocket::Rtp => &mut self.rtp,
-            UdpSocket::Rtcp => &mut self.rtcp,
+            UdpSocket::Rtp => self.rtp.id,
+            UdpSocket::Rtcp => self.rtcp.id,
         }
     }
 }
@@ -80,9 +77,12 @@ impl Datagrams {
                 Ok([rtp, rtcp]) => {
                     let opened = [rtp, rtcp].map(|id| Outcome::Socket(SocketChange::Opened(id)));
                     outcomes.extend(opened);
+                    // Asked for once more, to learn what was granted.
+                    let granted = shared.net.set_receive_buffer(rtp, bytes).unwrap_or(bytes);
                     self.pair = Some(Pair {
                         rtp: Watched::new(rtp),
                         rtcp: Watched::new(rtcp),
+                        ticker: Ticker::new(shared.config.flush_interval, granted),
                         is_ipv4: address.is_ipv4(),
                     });
                     let watched = [rtp, rtcp].map(|id| shared.net.watch(id));
@@ -122,10 +122,22 @@ impl Datagrams {
         }
     }
 
-    /// Whether something waits to be read.
+    /// Whether an edge says that something waits to be read.
     pub(super) fn can_read(&self) -> bool {
         let pair = self.pair.as_ref();
-        pair.is_some_and(|pair| pair.rtp.readable || pair.rtcp.readable)
+        pair.is_some_and(|pair| pair.ticker.runnable(&pair.rtp) || pair.rtcp.readable)
+    }
+
+    /// When media is to be read although no edge comes.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.pair.as_ref()?.ticker.deadline()
+    }
+
+    /// Has media read in the coming turn.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        if let Some(pair) = &mut self.pair {
+            pair.ticker.hurry(now);
+        }
     }
 
     /// Whether datagrams that waited may be sent.
@@ -133,16 +145,43 @@ impl Datagrams {
         self.has_news
     }
 
-    /// A socket that has something to be read.
-    pub(super) fn readable(&self, which: UdpSocket) -> Option<SocketId> {
-        let socket = self.pair.as_ref()?.socket(which);
-        socket.readable.then_some(socket.id)
+    /// A socket that is to be read now.
+    pub(super) fn due(&self, which: UdpSocket, now: Instant) -> Option<SocketId> {
+        let pair = self.pair.as_ref()?;
+        let is_due = match which {
+            UdpSocket::Rtp => pair.ticker.is_due(&pair.rtp, now),
+            UdpSocket::Rtcp => pair.rtcp.readable,
+        };
+        is_due.then(|| pair.id(which))
     }
 
-    /// Notes that nothing waits in a socket.
-    pub(super) fn note_empty(&mut self, which: UdpSocket) {
-        if let Some(pair) = &mut self.pair {
-            pair.socket_mut(which).readable = false;
+    /// Notes what a turn has brought from a socket. `starving` says that the client still waits for a first byte.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ticker::note`].
+    pub(super) fn note_received(
+        &mut self,
+        which: UdpSocket,
+        received: Received,
+        starving: bool,
+        shared: &mut Shared,
+    ) -> io::Result<()> {
+        let Some(pair) = &mut self.pair else {
+            return Ok(());
+        };
+        match which {
+            UdpSocket::Rtp => {
+                let demand = Demand {
+                    clients: 1,
+                    starving,
+                };
+                pair.ticker.note(&mut pair.rtp, received, demand, shared)
+            }
+            UdpSocket::Rtcp => {
+                pair.rtcp.readable &= !received.drained;
+                Ok(())
+            }
         }
     }
 
@@ -219,10 +258,7 @@ impl Datagrams {
             log::debug!("RTSP: no datagram is sent: {denied}");
             return false;
         }
-        let (id, to) = (
-            pair.socket(datagram.socket).id,
-            SocketAddr::new(address, port),
-        );
+        let (id, to) = (pair.id(datagram.socket), SocketAddr::new(address, port));
         match shared.net.send_to(id, to, &datagram.bytes) {
             Ok(Io::Done(()) | Io::Blocked) => true,
             Err(error) => {

@@ -5,6 +5,7 @@
 //!
 //! The session outlives its client for as long as it takes to end it at the server, which is a few seconds at most.
 
+mod backlog;
 mod control;
 mod datagrams;
 
@@ -27,6 +28,8 @@ use crate::proto::rtsp::{
 use crate::proto::url::Host;
 use crate::sequencer::Sequencer;
 use crate::shared::Shared;
+use crate::tick::Received;
+use backlog::Backlog;
 use control::{Control, Report, Target};
 use datagrams::{Datagram, Datagrams};
 
@@ -66,10 +69,14 @@ pub struct RtspUpstream {
     control: Control,
     datagrams: Datagrams,
     sequencer: Sequencer,
+    backlog: Backlog,
     blame: Option<Blame>,
     /// The last read filled its buffer.
     is_behind: bool,
-    is_closed: bool,
+    /// Some live media was brought.
+    has_brought: bool,
+    /// All sockets are given up.
+    is_over: bool,
     /// What the session wants; scratch between calls.
     actions: Vec<Action>,
     /// Scratch.
@@ -88,9 +95,11 @@ impl RtspUpstream {
             control: Control::default(),
             datagrams: Datagrams::default(),
             sequencer: Sequencer::new(),
+            backlog: Backlog::default(),
             blame: None,
             is_behind: false,
-            is_closed: false,
+            has_brought: false,
+            is_over: false,
             actions: Vec::new(),
             runs: Vec::new(),
             bodies: Vec::new(),
@@ -110,6 +119,7 @@ impl RtspUpstream {
             }
             Client::Leaving => {
                 self.client = Client::Gone;
+                self.backlog.clear();
                 self.session.close(now, &mut self.actions);
             }
             Client::Present | Client::Gone => {}
@@ -145,19 +155,27 @@ impl RtspUpstream {
 
     /// Reads the control connection until it is empty, the room is used up, or the turn is over.
     fn receive(&mut self, grant: Grant, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
+        if self.is_live() && self.control.can_read() {
+            // What is said here may end the media: what arrived before that comes first.
+            self.datagrams.hurry(shared.now);
+            self.receive_datagrams(shared, outcomes);
+        }
         let mut room = if self.is_live() {
             usize::MAX
         } else {
             grant.room
         };
         let mut budget = UPSTREAM_BYTES_PER_TURN;
-        while room > 0 && budget > 0 && self.control.can_read() {
-            let wanted = if grant.keeps_up && self.is_behind {
-                UPSTREAM_READ_BYTES_FAST
+        while room > 0 && budget > 0 {
+            let brought = if !self.backlog.is_empty() {
+                self.hand_on_backlog(shared, outcomes)
+            } else if self.control.can_read() {
+                let is_fast = grant.keeps_up && self.is_behind;
+                self.read(room, is_fast, shared, outcomes)
             } else {
-                UPSTREAM_READ_BYTES
+                None
             };
-            let Some(brought) = self.read(wanted.min(room), shared, outcomes) else {
+            let Some(brought) = brought else {
                 return;
             };
             room = room.saturating_sub(brought.held);
@@ -165,31 +183,36 @@ impl RtspUpstream {
         }
     }
 
-    /// One read of at most `len` bytes; nothing when there is no more to be had now.
+    /// One read of at most `room` bytes; nothing when there is no more to be had now.
     fn read(
         &mut self,
-        len: usize,
+        room: usize,
+        is_fast: bool,
         shared: &mut Shared,
         outcomes: &mut Vec<Outcome>,
     ) -> Option<Brought> {
+        let small = UPSTREAM_READ_BYTES.min(shared.pool.buffer_bytes_max());
         if self.client == Client::Gone || self.is_live() {
-            return self.read_answers(len, shared, outcomes);
+            return self.read_answers(small.min(room), shared, outcomes);
         }
         // Room for what the session has kept: together with it, the media of this read finds place.
         let carried = self.session.carried_bytes();
-        let len = len.min(shared.pool.buffer_bytes_max().saturating_sub(carried));
-        if len == 0 {
-            self.abandon(UpstreamError::Memory, outcomes);
-            return None;
+        if carried > small / 2 {
+            return self.read_aside(small.min(room), shared, outcomes);
         }
-        let small = len.min(UPSTREAM_READ_BYTES);
-        let taken = [len, small]
+        let large = if is_fast {
+            UPSTREAM_READ_BYTES_FAST.min(shared.pool.buffer_bytes_max())
+        } else {
+            small
+        };
+        let taken = [large, small]
             .into_iter()
-            .find_map(|len| Some((len, shared.pool.take_patient(carried + len)?)));
+            .find_map(|bytes| Some((bytes - carried, shared.pool.take_patient(bytes)?)));
         let Some((len, mut chunk)) = taken else {
             outcomes.push(Outcome::Starved);
             return None;
         };
+        let len = len.min(room);
         let space = chunk.bytes_mut().get_mut(carried..carried + len)?;
         let result = self.control.read(space, shared);
         let count = self.note_read(result, len, shared, outcomes)?;
@@ -207,6 +230,19 @@ impl RtspUpstream {
         Some(Brought { read: count, held })
     }
 
+    /// As [`RtspUpstream::read`], in the middle of a frame that is large for a buffer: its media goes to the backlog.
+    fn read_aside(
+        &mut self,
+        len: usize,
+        shared: &mut Shared,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Option<Brought> {
+        let brought = self.read_scratch(len, shared, outcomes, Self::store)?;
+        self.announce(outcomes);
+        self.carry_out(shared, outcomes);
+        Some(brought)
+    }
+
     /// As [`RtspUpstream::read`], when nothing that is read can be media for the client.
     fn read_answers(
         &mut self,
@@ -214,19 +250,76 @@ impl RtspUpstream {
         shared: &mut Shared,
         outcomes: &mut Vec<Outcome>,
     ) -> Option<Brought> {
-        let len = len.min(UPSTREAM_READ_BYTES);
+        let brought = self.read_scratch(len, shared, outcomes, |this, _| {
+            this.actions
+                .retain(|action| !matches!(action, Action::Media(_)));
+        });
+        self.carry_out(shared, outcomes);
+        brought
+    }
+
+    /// Reads without a buffer of the pool; `take_media` takes the media out of the actions, for which it is given
+    /// the input.
+    fn read_scratch(
+        &mut self,
+        len: usize,
+        shared: &mut Shared,
+        outcomes: &mut Vec<Outcome>,
+        take_media: impl FnOnce(&mut Self, &[u8]),
+    ) -> Option<Brought> {
         let mut scratch = std::mem::take(&mut shared.scratch);
         scratch.resize(scratch.len().max(len), 0);
-        let result = self.control.read(scratch.get_mut(..len)?, shared);
+        let space = scratch.get_mut(..len).unwrap_or_default();
+        let result = self.control.read(space, shared);
         let count = self.note_read(result, len, shared, outcomes);
         if let Some(input) = count.and_then(|count| scratch.get(..count)) {
             self.session.receive(shared.now, input, &mut self.actions);
-            self.actions
-                .retain(|action| !matches!(action, Action::Media(_)));
+            take_media(self, input);
         }
         shared.scratch = scratch;
-        self.carry_out(shared, outcomes);
         count.map(|read| Brought { read, held: 0 })
+    }
+
+    /// Puts the media of the last [`Session::receive`] into the backlog.
+    fn store(&mut self, input: &[u8]) {
+        let Self {
+            session,
+            actions,
+            backlog,
+            ..
+        } = self;
+        actions.retain(|action| {
+            let Action::Media(Slice { buffer, range }) = action else {
+                return true;
+            };
+            let bytes = match buffer {
+                Buffer::Input => input,
+                Buffer::Joined => session.joined(),
+            };
+            backlog.push(bytes.get(range.clone()).unwrap_or_default());
+            false
+        });
+    }
+
+    /// Brings a piece of the backlog.
+    fn hand_on_backlog(
+        &mut self,
+        shared: &mut Shared,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Option<Brought> {
+        let bytes_max = UPSTREAM_READ_BYTES.min(shared.pool.buffer_bytes_max());
+        let piece = self.backlog.front(bytes_max);
+        let Some(mut chunk) = shared.pool.take_patient(piece.len()) else {
+            outcomes.push(Outcome::Starved);
+            return None;
+        };
+        let count = piece.len();
+        chunk.bytes_mut().get_mut(..count)?.copy_from_slice(piece);
+        let view = chunk.freeze(count);
+        let held = view.held_bytes();
+        outcomes.push(Outcome::Body(view));
+        outcomes.extend(self.backlog.advance(count));
+        Some(Brought { read: count, held })
     }
 
     /// Acts on the end of the connection. Returns how many bytes were read, unless there are none.
@@ -256,7 +349,17 @@ impl RtspUpstream {
     /// The control connection has ended; what has arrived besides is brought first.
     fn end_of_input(&mut self, is_broken: bool, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
         let is_broken = is_broken || self.control.has_failed();
+        self.datagrams.hurry(shared.now);
         self.receive_datagrams(shared, outcomes);
+        self.lose_connection(is_broken, shared, outcomes);
+    }
+
+    fn lose_connection(
+        &mut self,
+        is_broken: bool,
+        shared: &mut Shared,
+        outcomes: &mut Vec<Outcome>,
+    ) {
         self.control.close(outcomes);
         if is_broken {
             self.session.broken(shared.now, &mut self.actions);
@@ -311,9 +414,36 @@ impl RtspUpstream {
 
     /// Takes what waits in the pair, for a turn at most.
     fn receive_datagrams(&mut self, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
-        if !self.session.datagrams_wanted() || !self.datagrams.can_read() {
+        if !self.session.datagrams_wanted() {
             return;
         }
+        for which in [UdpSocket::Rtp, UdpSocket::Rtcp] {
+            let Some(socket) = self.datagrams.due(which, shared.now) else {
+                continue;
+            };
+            let received = self.receive_from(which, socket, shared);
+            self.sequencer.hand_on(&shared.pool, &mut self.runs);
+            self.announce(outcomes);
+            self.has_brought |= !self.runs.is_empty();
+            self.bring_runs(outcomes);
+            let noted = self
+                .datagrams
+                .note_received(which, received, !self.has_brought, shared);
+            if let Err(error) = noted {
+                log::warn!("RTSP: no more datagrams can be received: {error}");
+                self.lose_connection(true, shared, outcomes);
+            }
+        }
+        self.carry_out(shared, outcomes);
+    }
+
+    /// Gives the session what waits in one socket of the pair, and puts the media among it in order.
+    fn receive_from(
+        &mut self,
+        which: UdpSocket,
+        socket: SocketId,
+        shared: &mut Shared,
+    ) -> Received {
         let mut batch = shared.take_batch();
         let mut bodies = std::mem::take(&mut self.bodies);
         bodies.resize(RTSP_BATCH_DATAGRAMS * RTSP_DATAGRAM_BYTES, 0);
@@ -322,44 +452,40 @@ impl RtspUpstream {
             aside: 0,
             body: RTSP_DATAGRAM_BYTES,
         };
-        for which in [UdpSocket::Rtp, UdpSocket::Rtcp] {
-            for _ in 0..RTSP_BATCHES_PER_TURN {
-                let Some(socket) = self.datagrams.readable(which) else {
-                    break;
-                };
-                let received = shared
-                    .net
-                    .receive_from(socket, &mut batch, &mut bodies, layout);
-                let count = match received {
-                    Ok(Io::Done(count)) => count,
-                    Ok(Io::Blocked) => 0,
-                    Err(error) => {
-                        log::debug!("RTSP: receiving datagrams failed: {error}");
-                        0
-                    }
-                };
-                if count < RTSP_BATCH_DATAGRAMS {
-                    self.datagrams.note_empty(which);
+        let mut received = Received::default();
+        for _ in 0..RTSP_BATCHES_PER_TURN {
+            let result = shared
+                .net
+                .receive_from(socket, &mut batch, &mut bodies, layout);
+            let count = match result {
+                Ok(Io::Done(count)) => count,
+                Ok(Io::Blocked) => 0,
+                Err(error) => {
+                    log::debug!("RTSP: receiving datagrams failed: {error}");
+                    0
                 }
-                for index in 0..count {
-                    let datagram = batch.datagram(index, &bodies);
-                    let Some(from) = batch.sender(index) else {
-                        continue;
-                    };
-                    datagram.gather(&mut whole);
-                    self.session
-                        .datagram(shared.now, which, from, &whole, &mut self.actions);
-                    self.sequence(&whole, shared);
-                }
+            };
+            for index in 0..count {
+                let datagram = batch.datagram(index, &bodies);
+                received.bytes += datagram.len();
+                let Some(from) = batch.sender(index) else {
+                    continue;
+                };
+                datagram.gather(&mut whole);
+                self.session
+                    .datagram(shared.now, which, from, &whole, &mut self.actions);
+                self.sequence(&whole, shared);
+            }
+            received.datagrams += count;
+            received.drained = count < RTSP_BATCH_DATAGRAMS;
+            if received.drained {
+                break;
             }
         }
         shared.return_batch(batch);
         shared.scratch = whole;
         self.bodies = bodies;
-        self.sequencer.hand_on(&shared.pool, &mut self.runs);
-        self.announce(outcomes);
-        self.bring_runs(outcomes);
-        self.carry_out(shared, outcomes);
+        received
     }
 
     /// Puts the media of the last datagram in order.
@@ -461,11 +587,11 @@ impl RtspUpstream {
             Action::End => {
                 self.sequencer.finish(&shared.pool, &mut self.runs);
                 self.bring_runs(outcomes);
-                outcomes.push(Outcome::End(Ending::Whole));
+                outcomes.extend(self.backlog.conclude(Outcome::End(Ending::Whole)));
             }
             Action::Failed(error) => {
                 let error = self.explain(error);
-                outcomes.push(Outcome::Failed(error));
+                outcomes.extend(self.backlog.conclude(Outcome::Failed(error)));
             }
             Action::Done => {
                 self.control.flush(shared);
@@ -489,16 +615,10 @@ impl RtspUpstream {
         }
     }
 
-    /// Ends at once, without a word to the server.
-    fn abandon(&mut self, error: UpstreamError, outcomes: &mut Vec<Outcome>) {
-        self.give_up(outcomes);
-        outcomes.push(Outcome::Failed(error));
-    }
-
     fn give_up(&mut self, outcomes: &mut Vec<Outcome>) {
         self.control.close(outcomes);
         self.datagrams.close(outcomes);
-        self.is_closed = true;
+        self.is_over = true;
     }
 }
 
@@ -523,31 +643,36 @@ impl Upstream for RtspUpstream {
     }
 
     fn runnable(&self, may_read: bool) -> bool {
-        !self.is_closed
-            && (matches!(self.client, Client::New | Client::Leaving)
-                || self.control.runnable(may_read)
-                || self.datagrams.has_news()
-                || (self.session.datagrams_wanted() && self.datagrams.can_read()))
+        let has_backlog = may_read && !self.backlog.is_empty();
+        has_backlog
+            || !self.is_over
+                && (matches!(self.client, Client::New | Client::Leaving)
+                    || self.control.runnable(may_read)
+                    || self.datagrams.has_news()
+                    || (self.session.datagrams_wanted() && self.datagrams.can_read()))
     }
 
     fn deadline(&self, _paused: bool, _shared: &Shared) -> Option<Instant> {
-        if self.is_closed {
+        if self.is_over {
             return None;
         }
         let deadlines = [
             self.session.deadline(),
             self.control.deadline(),
             self.sequencer.deadline(),
+            self.datagrams
+                .deadline()
+                .filter(|_| self.session.datagrams_wanted()),
         ];
         deadlines.into_iter().flatten().min()
     }
 
     fn is_closed(&self) -> bool {
-        self.is_closed
+        self.is_over && self.backlog.is_empty()
     }
 
     fn run(&mut self, grant: Option<Grant>, shared: &mut Shared, outcomes: &mut Vec<Outcome>) {
-        if self.is_closed {
+        if self.is_closed() {
             return;
         }
         self.begin_or_leave(shared.now);
@@ -573,7 +698,8 @@ impl Upstream for RtspUpstream {
         let sockets = self.sockets();
         self.control = Control::default();
         self.datagrams = Datagrams::default();
-        self.is_closed = true;
+        self.backlog.clear();
+        self.is_over = true;
         sockets
     }
 
@@ -582,8 +708,9 @@ impl Upstream for RtspUpstream {
             Client::Present => Client::Leaving,
             state => state,
         };
+        self.backlog.clear();
         // What never began needs no end.
-        !self.is_closed && self.client != Client::New
+        !self.is_over && self.client != Client::New
     }
 
     fn is_patient(&self) -> bool {
