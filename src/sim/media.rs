@@ -120,6 +120,35 @@ pub(super) fn payload(channel: u16, sequence: u64, packets: usize) -> Vec<u8> {
     bytes
 }
 
+/// Wraps a payload into RTP; `is_mixed` adds a CSRC, an extension or padding now and then.
+pub(super) fn rtp_packet(
+    sequence: u16,
+    ssrc: u32,
+    payload: &[u8],
+    is_mixed: bool,
+    rng: &mut Rng,
+) -> Vec<u8> {
+    let mut packet = vec![0x80, 33];
+    packet.extend(sequence.to_be_bytes());
+    packet.extend([0; 4]);
+    packet.extend(ssrc.to_be_bytes());
+    let odd = is_mixed && rng.one_in(20);
+    if odd && rng.one_in(2) {
+        packet[0] |= 2;
+        packet.extend([7; 8]);
+    }
+    if odd && rng.one_in(2) {
+        packet[0] |= 0x10;
+        packet.extend([0xbe, 0xde, 0, 1, 1, 2, 3, 4]);
+    }
+    packet.extend_from_slice(payload);
+    if odd && rng.one_in(2) {
+        packet[0] |= 0x20;
+        packet.extend([0, 0, 0, 4]);
+    }
+    packet
+}
+
 /// Program 1, PMT on PID 0x100.
 const PAT: [u8; 12] = [0, 0xb0, 13, 0, 2, 0xc1, 0, 0, 0, 1, 0xe1, 0];
 /// H.264 on PID 0x101.
@@ -148,6 +177,8 @@ pub(super) fn body_byte(number: usize, offset: u64) -> u8 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expected {
     Channel(usize),
+    /// A stream of its own, kept where this channel's media would be.
+    Stream(usize),
     /// Answers to a series of requests.
     Replies,
     /// An error page, or nothing at all.
@@ -233,7 +264,7 @@ impl Viewer {
             Expected::Page | Expected::Replies => {
                 panic!("a stream for a request that asked for none")
             }
-            Expected::Channel(channel) => {
+            Expected::Channel(channel) | Expected::Stream(channel) => {
                 self.body_bytes += bytes.len() as u64;
                 self.partial.extend_from_slice(bytes);
                 let mut partial = std::mem::take(&mut self.partial);

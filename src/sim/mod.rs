@@ -9,6 +9,7 @@ mod media;
 mod net;
 mod oracles;
 mod peers;
+mod rtsp;
 mod scenario;
 mod verdict;
 mod web;
@@ -195,6 +196,28 @@ const WANTED: &[&str] = &[
     "body complete",
     "body in part",
     "502",
+    "stream complete",
+    "stream left",
+    "stream broken",
+    "no stream",
+    "stream guarded",
+    "stream redirected",
+    "stream ended by the router",
+    "server resets a stream",
+    "server does not answer",
+    "server's request answered",
+    "transport refused",
+    "kept alive",
+    "kept alive while held back",
+    "datagrams complete",
+    "datagrams dropped",
+    "datagrams swapped",
+    "datagram lost",
+    "stranger's datagram",
+    "way opened",
+    "receiver report",
+    "port taken",
+    "address told",
     "503",
     "404",
     "408",

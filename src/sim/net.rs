@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::peers::Peer;
+use super::rtsp::{self, Play, STUN_ADDRESS};
 use super::web::{Lookup, Reach, Server, Site, Veil};
 use super::world::{
     Connection, DATAGRAM_CHARGE_BYTES, Group, IN_VAIN_MAX, Membership, PIPE_PIECE_BYTES,
@@ -190,8 +191,14 @@ impl Net for SimNet {
 
     fn connect(&mut self, address: SocketAddr, _: Option<&str>) -> io::Result<SocketId> {
         let world = &mut *self.0.borrow_mut();
-        let (number, at) = Site::at(address);
         let now = world.now;
+        if let Some((play, station)) = Play::at(address) {
+            let window_bytes = world.plays[play].window_bytes();
+            let server = rtsp::Server::new(play, station, world);
+            let peer = world.add_peer(Peer::Rtsp(server), Some(now));
+            return Ok(dial(peer, window_bytes, world));
+        }
+        let (number, at) = Site::at(address);
         let site = &mut world.sites[number];
         let reach = site.addresses[at];
         let before = at.checked_sub(1).map(|before| site.addresses[before]);
@@ -223,11 +230,7 @@ impl Net for SimNet {
         let server = Server::new(number, at, world, seed);
         let delay = world.rng.micros(0, 100);
         let peer = world.add_peer(Peer::Server(server), Some(now + delay));
-        let socket = world.open(Socket::Stream { peer });
-        let mut connection = Connection::new(false, window_bytes, None);
-        connection.socket = Some(socket);
-        world.connections[peer] = Some(connection);
-        Ok(socket)
+        Ok(dial(peer, window_bytes, world))
     }
 
     fn read(&mut self, socket: SocketId, bytes: &mut [u8]) -> io::Result<Io<usize>> {
@@ -270,17 +273,7 @@ impl Net for SimNet {
             return Err(io::ErrorKind::NotFound.into());
         }
         let receive_buffer_bytes = world.receive_buffer_bytes.min(2 * bytes);
-        let socket = world.open(Socket::Group(Group {
-            address: address.group,
-            queue: VecDeque::new(),
-            charge: 0,
-            charge_max: receive_buffer_bytes,
-            watched: false,
-            edge_due: false,
-            arrived: 0,
-            emptied_in: None,
-            in_vain: 0,
-        }));
+        let socket = world.open(datagram_socket(address.group, receive_buffer_bytes));
         let now = world.now;
         let log = world.groups.entry(address.group).or_default();
         log.memberships.push(Membership {
@@ -342,57 +335,66 @@ impl Net for SimNet {
         layout: Layout,
     ) -> io::Result<Io<usize>> {
         let mut world = self.0.borrow_mut();
-        let polls = world.polls;
-        let group = world.group(socket);
-        assert_ne!(
-            group.emptied_in,
-            Some(polls),
-            "asked again after a batch that was not full"
-        );
-        let wanted = (run.len() / layout.body).min(crate::sys::udp::BATCH_MAX);
-        let Group { queue, charge, .. } = group;
-        let count = batch.fill(run, layout, || {
-            let datagram = queue.pop_front()?;
-            *charge -= datagram.len() + DATAGRAM_CHARGE_BYTES;
-            Some(datagram)
-        });
-        if count < wanted {
-            group.emptied_in = Some(polls);
-        }
-        group.in_vain = if count > 0 { 0 } else { group.in_vain + 1 };
-        assert!(
-            group.in_vain <= IN_VAIN_MAX,
-            "a silent channel is polled by the clock"
-        );
-        // A batch that is not full has emptied the socket: the next datagram makes an edge.
-        group.edge_due |= count < wanted;
-        if count == 0 {
-            return Ok(Io::Blocked);
-        }
-        world.progress = true;
-        Ok(Io::Done(count))
+        let mut senders = Vec::new();
+        receive(&mut world, socket, batch, run, layout, &mut senders)
     }
 
     fn random(&mut self) -> u64 {
         self.0.borrow_mut().rng.count(0, u32::MAX as usize) as u64
     }
 
-    fn bind_pair(&mut self, _: SocketAddr, _: Option<&str>, _: usize) -> io::Result<[SocketId; 2]> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn bind_pair(
+        &mut self,
+        address: SocketAddr,
+        _: Option<&str>,
+        bytes: usize,
+    ) -> io::Result<[SocketId; 2]> {
+        let world = &mut *self.0.borrow_mut();
+        let above = SocketAddr::new(address.ip(), address.port() + 1);
+        let is_taken = world.sockets.iter().any(|(_, socket)| {
+            matches!(socket, Socket::Group(group) if group.address == address || group.address == above)
+        });
+        if is_taken || world.rng.one_in(4) {
+            world.note("port taken");
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let charge_max = world.receive_buffer_bytes.min(2 * bytes);
+        Ok([address, above].map(|address| world.open(datagram_socket(address, charge_max))))
     }
 
-    fn send_to(&mut self, _: SocketId, _: SocketAddr, _: &[u8]) -> io::Result<Io<()>> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn send_to(&mut self, socket: SocketId, to: SocketAddr, datagram: &[u8]) -> io::Result<Io<()>> {
+        let world = &mut *self.0.borrow_mut();
+        let from = world.group(socket).address;
+        if world.rng.one_in(10) {
+            world.note("datagram not taken");
+            return Ok(Io::Blocked);
+        }
+        world.progress = true;
+        if to == SocketAddr::from(STUN_ADDRESS) {
+            if let Some(answer) = world.stun.answer(datagram, from) {
+                world.deliver_from(to, from, &answer);
+                world.note("address told");
+            }
+        } else {
+            let (play, is_control) = Play::at_media(to).expect("a media port");
+            let note = world.plays[play].note_datagram(is_control, datagram);
+            world.note(note);
+        }
+        Ok(Io::Done(()))
     }
 
     fn receive_from(
         &mut self,
-        _: SocketId,
-        _: &mut Batch,
-        _: &mut [u8],
-        _: Layout,
+        socket: SocketId,
+        batch: &mut Batch,
+        run: &mut [u8],
+        layout: Layout,
     ) -> io::Result<Io<usize>> {
-        Err(io::ErrorKind::Unsupported.into())
+        let mut world = self.0.borrow_mut();
+        let mut senders = Vec::new();
+        let received = receive(&mut world, socket, batch, run, layout, &mut senders);
+        batch.name_senders(senders);
+        received
     }
 
     fn resolve(&mut self, lookup: LookupId, names: Vec<String>) -> io::Result<()> {
@@ -426,6 +428,7 @@ impl Net for SimNet {
             .expect("a socket is closed once");
         match closed {
             Socket::Listener { .. } => world.listener = None,
+            Socket::Group(group) if !group.address.ip().is_multicast() => {}
             Socket::Group(group) => {
                 let now = world.now;
                 let log = world.groups.entry(group.address).or_default();
@@ -452,4 +455,67 @@ impl Net for SimNet {
             world.late.push(socket);
         }
     }
+}
+
+/// The router's end of a connection to a server.
+fn dial(peer: usize, window_bytes: usize, world: &mut World) -> SocketId {
+    let socket = world.open(Socket::Stream { peer });
+    let mut connection = Connection::new(false, window_bytes, None);
+    connection.socket = Some(socket);
+    world.connections[peer] = Some(connection);
+    socket
+}
+
+fn datagram_socket(address: SocketAddr, charge_max: usize) -> Socket {
+    Socket::Group(Group {
+        address,
+        queue: VecDeque::new(),
+        charge: 0,
+        charge_max,
+        watched: false,
+        edge_due: false,
+        arrived: 0,
+        emptied_in: None,
+        in_vain: 0,
+    })
+}
+
+fn receive(
+    world: &mut World,
+    socket: SocketId,
+    batch: &mut Batch,
+    run: &mut [u8],
+    layout: Layout,
+    senders: &mut Vec<SocketAddr>,
+) -> io::Result<Io<usize>> {
+    let polls = world.polls;
+    let group = world.group(socket);
+    // A pair is asked once more when its session ends.
+    assert!(
+        group.emptied_in != Some(polls) || !group.address.ip().is_multicast(),
+        "asked again after a batch that was not full"
+    );
+    let wanted = (run.len() / layout.body).min(crate::sys::udp::BATCH_MAX);
+    let Group { queue, charge, .. } = group;
+    let count = batch.fill(run, layout, || {
+        let (from, datagram) = queue.pop_front()?;
+        *charge -= datagram.len() + DATAGRAM_CHARGE_BYTES;
+        senders.push(from);
+        Some(datagram)
+    });
+    if count < wanted {
+        group.emptied_in = Some(polls);
+    }
+    group.in_vain = if count > 0 { 0 } else { group.in_vain + 1 };
+    assert!(
+        group.in_vain <= IN_VAIN_MAX,
+        "a silent channel is polled by the clock"
+    );
+    // A batch that is not full has emptied the socket: the next datagram makes an edge.
+    group.edge_due |= count < wanted;
+    if count == 0 {
+        return Ok(Io::Blocked);
+    }
+    world.progress = true;
+    Ok(Io::Done(count))
 }

@@ -211,6 +211,10 @@ fn check_bounds(router: &Router, world: &mut World, memory: &mut Memory) {
         let Some(source) = router.upstreams().get(upstream) else {
             continue;
         };
+        if !source.upstream.is_patient() {
+            // Live media is skipped above the limit itself.
+            continue;
+        }
         let held = (sink.client.held_bytes(), source.upstream.held_bytes());
         let (down, up) = before.get(&id).copied().unwrap_or_default();
         let (down, up) = (

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::media::{Expected, Rng, Sent, Viewer, payload};
+use super::media::{Expected, Rng, Sent, Viewer, payload, rtp_packet};
+use super::rtsp;
 use super::web::Server;
 use super::world::World;
 
@@ -19,6 +20,7 @@ pub(super) enum Peer {
     Client(Client),
     Sender(Sender),
     Server(Server),
+    Rtsp(rtsp::Server),
 }
 
 impl Peer {
@@ -27,6 +29,7 @@ impl Peer {
             Self::Client(client) => client.act(index, world),
             Self::Sender(sender) => sender.act(world),
             Self::Server(server) => server.act(index, world),
+            Self::Rtsp(server) => server.act(index, world),
         }
     }
 
@@ -34,7 +37,7 @@ impl Peer {
     pub(super) fn is_listening(&self) -> bool {
         match self {
             Self::Client(client) => client.is_listening(),
-            Self::Server(_) => true,
+            Self::Server(_) | Self::Rtsp(_) => true,
             Self::Sender(_) => false,
         }
     }
@@ -483,7 +486,13 @@ impl Sender {
         let datagram = if self.bare {
             payload.clone()
         } else {
-            self.packet(&payload)
+            rtp_packet(
+                self.sequence,
+                self.ssrc,
+                &payload,
+                self.mixed,
+                &mut self.rng,
+            )
         };
         self.sequence = self.sequence.wrapping_add(1);
         world.sent[self.channel].push(Sent {
@@ -529,29 +538,6 @@ impl Sender {
         while let Some((_, number, datagram)) = self.held.pop_front() {
             self.release(number, &datagram, world);
         }
-    }
-
-    /// Wraps a payload into RTP.
-    fn packet(&mut self, payload: &[u8]) -> Vec<u8> {
-        let mut packet = vec![0x80, 33];
-        packet.extend(self.sequence.to_be_bytes());
-        packet.extend([0; 4]);
-        packet.extend(self.ssrc.to_be_bytes());
-        let odd = self.mixed && self.rng.one_in(20);
-        if odd && self.rng.one_in(2) {
-            packet[0] |= 2;
-            packet.extend([7; 8]);
-        }
-        if odd && self.rng.one_in(2) {
-            packet[0] |= 0x10;
-            packet.extend([0xbe, 0xde, 0, 1, 1, 2, 3, 4]);
-        }
-        packet.extend_from_slice(payload);
-        if odd && self.rng.one_in(2) {
-            packet[0] |= 0x20;
-            packet.extend([0, 0, 0, 4]);
-        }
-        packet
     }
 
     /// What is no media: noise, RTCP, parity, a packet cut short, nothing at all.

@@ -1,13 +1,15 @@
 //! Draws scenarios: the configuration of the router, and who will be around it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::media::{Expected, Rng};
 use super::peers::{Client, Leave, Pace, Peer, Sender};
+use super::rtsp::{STUN_ADDRESS, Stun, draw_plays};
 use super::web::draw_web;
 use super::world::World;
 use crate::config::Config;
+use crate::proto::url::Host;
 
 pub(super) struct Scenario {
     pub(super) config: Config,
@@ -51,6 +53,7 @@ pub(super) fn draw(seed: u64, world: &mut World) -> Scenario {
         1 => Some(Duration::ZERO),
         _ => Some(rng.millis(1, 40)),
     };
+    let stun = rng.one_in(4);
     let rejoin = rng.one_in(3).then(|| Duration::from_secs(rng.range(1, 4)));
     let config = Config {
         clients_max: if rng.one_in(if web == 3 { 8 } else { 3 }) {
@@ -75,6 +78,7 @@ pub(super) fn draw(seed: u64, world: &mut World) -> Scenario {
         } else {
             rng.millis(4000, 5000)
         },
+        rtsp_stun_server: stun.then(|| (Host::from(IpAddr::from(STUN_ADDRESS.0)), STUN_ADDRESS.1)),
         mcast_rejoin_interval: rejoin,
         udp_receive_buffer_bytes: rng.pick(&[64 << 10, 512 << 10, 4 << 20]),
         ..Config::default()
@@ -95,6 +99,10 @@ pub(super) fn draw(seed: u64, world: &mut World) -> Scenario {
             rng.count(1, 10)
         };
         draw_web(rng.count(1, 5), clients, marathon, &mut rng, world);
+    }
+    if rng.one_in(2) {
+        world.stun = rng.pick(&[Stun::Answers, Stun::Answers, Stun::Silent, Stun::Useless]);
+        draw_plays(rng.count(1, 8), marathon, units >= 4096, &mut rng, world);
     }
     for _ in 0..if channels > 0 { rng.count(0, 6) } else { 0 } {
         let mut client = Client::new(world.now, Vec::new(), Expected::Page);

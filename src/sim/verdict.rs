@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::media::{self, Expected, Viewer};
 use super::peers::{Client, Ended, Leave, Pace, Peer};
+use super::rtsp::{self, judge_play};
 use super::scenario::Scenario;
 use super::web::{Excuses, Replies, judge_replies};
 use super::world::World;
@@ -45,6 +46,12 @@ pub(super) fn judge(
             "overrun in a large pool"
         );
     }
+    let clients = world
+        .peers
+        .iter()
+        .flatten()
+        .filter(|peer| peer.client().is_some())
+        .count();
     for peer in 0..world.peers.len() {
         let taken = world.connections[peer].as_mut().and_then(|connection| {
             let viewer = connection.viewer.as_mut()?;
@@ -107,6 +114,24 @@ pub(super) fn judge(
             // Who left before its request was whole may have been told so.
             _ if client.sent < client.request.len() => "left early",
             Expected::Page | Expected::Replies => judge_page(viewer, client, stays),
+            Expected::Stream(channel) => {
+                let mut plays = world.plays.iter();
+                let play = plays.find(|play| play.channel == channel);
+                let overrun = router.shared().stats.packets_overrun > 0;
+                let watched = rtsp::Watched {
+                    stays,
+                    dropped_bytes: accounted.then_some(flow.dropped.bytes),
+                    refuses: scenario.config.clients_max < clients
+                        || scenario.config.pool_buffers_max < 256,
+                    roomy: !overrun,
+                };
+                match play {
+                    Some(play) if stopped.is_none() => {
+                        judge_play(play, &world.sent[channel], viewer, watched)
+                    }
+                    _ => "stopped",
+                }
+            }
             Expected::Channel(channel) => {
                 // What it was fed by may have ended long before it had read everything.
                 let at = world

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::media::{Rng, Seen, Sent, Viewer};
 use super::peers::Peer;
+use super::rtsp::{Play, Stun};
 use super::web::{Exchange, Lookup, Site};
 use crate::arena::{Arena, Id};
 use crate::net::{Edge, Event, Io, LookupId, SocketId};
@@ -128,10 +129,12 @@ impl Connection {
     }
 }
 
+/// A socket for datagrams: a member of a group, or one of a pair.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) address: SocketAddr,
-    pub(super) queue: VecDeque<Vec<u8>>,
+    /// Datagrams and who has sent them.
+    pub(super) queue: VecDeque<(SocketAddr, Vec<u8>)>,
     pub(super) charge: usize,
     pub(super) charge_max: usize,
     pub(super) watched: bool,
@@ -181,6 +184,8 @@ pub(super) struct World {
     pub(super) peers: Vec<Option<Peer>>,
     pub(super) exchanges: Vec<Exchange>,
     pub(super) sites: Vec<Site>,
+    pub(super) plays: Vec<Play>,
+    pub(super) stun: Stun,
     /// By peer.
     pub(super) connections: Vec<Option<Connection>>,
     /// When a channel last had the client with this number among its subscribers.
@@ -234,6 +239,8 @@ impl World {
             peers: Vec::new(),
             exchanges: Vec::new(),
             sites: Vec::new(),
+            plays: Vec::new(),
+            stun: Stun::Silent,
             connections: Vec::new(),
             sent: Vec::new(),
             clean: Vec::new(),
@@ -319,6 +326,16 @@ impl World {
 
     /// A datagram reaches every socket that has joined. Says whether one took it.
     pub(super) fn deliver(&mut self, address: SocketAddr, datagram: &[u8]) -> Option<u64> {
+        self.deliver_from(SocketAddr::from(([10, 0, 0, 9], 5000)), address, datagram)
+    }
+
+    /// As [`World::deliver`], from a sender whose address may be asked for.
+    pub(super) fn deliver_from(
+        &mut self,
+        from: SocketAddr,
+        address: SocketAddr,
+        datagram: &[u8],
+    ) -> Option<u64> {
         let charge = datagram.len() + DATAGRAM_CHARGE_BYTES;
         let (mut place, mut overflowed) = (None, false);
         let Self { sockets, hot, .. } = self;
@@ -335,12 +352,14 @@ impl World {
             }
             group.charge += charge;
             group.arrived += 1;
-            group.queue.push_back(datagram.to_vec());
+            group.queue.push_back((from, datagram.to_vec()));
             place = Some(group.arrived);
             hot.push(Id::from_parts(id.index(), id.generation()));
         }
         if overflowed {
-            self.groups.entry(address).or_default().overflows += 1;
+            if address.ip().is_multicast() {
+                self.groups.entry(address).or_default().overflows += 1;
+            }
             self.note("kernel buffer overflow");
         }
         place

@@ -41,6 +41,8 @@ pub struct Batch {
     lens: [usize; BATCH_MAX],
     /// Who sent each; room is made when that is first asked for.
     senders: Vec<libc::sockaddr_storage>,
+    /// Who is said to have sent each, where the batch came from memory.
+    named: Vec<SocketAddr>,
     /// The last batch was received with its senders.
     has_senders: bool,
     layout: Layout,
@@ -92,6 +94,7 @@ impl Batch {
             overflow: vec![0; BATCH_MAX * OVERFLOW_BYTES],
             lens: [0; BATCH_MAX],
             senders: Vec::new(),
+            named: Vec::new(),
             has_senders: false,
             layout: Layout { aside: 0, body: 1 },
             count: 0,
@@ -135,6 +138,9 @@ impl Batch {
 
     /// Who sent datagram `index`; `None` unless the batch came from [`Batch::receive_from`].
     pub fn sender(&self, index: usize) -> Option<SocketAddr> {
+        if let Some(named) = self.named.get(index) {
+            return Some(*named);
+        }
         let sender = self.senders.get(index).filter(|_| self.has_senders)?;
         let mut storage = SockAddrStorage::zeroed();
         // SAFETY: the type is the one that `SockAddrStorage` wraps.
@@ -277,6 +283,11 @@ impl Batch {
         self.count
     }
 
+    /// Says who has sent the datagrams that [`Batch::fill`] took from memory, one after the other.
+    pub fn name_senders(&mut self, senders: Vec<SocketAddr>) {
+        self.named = senders;
+    }
+
     fn begin(&mut self, run: &[u8], layout: Layout) -> usize {
         assert!(
             layout.aside <= ASIDE_BYTES && layout.body > 0,
@@ -292,6 +303,7 @@ impl Batch {
         self.layout = layout;
         self.count = 0;
         self.has_senders = false;
+        self.named.clear();
         wanted
     }
 }

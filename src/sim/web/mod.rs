@@ -14,5 +14,5 @@ pub(super) use replies::Replies;
 pub(super) use scenario::draw_web;
 pub(super) use server::Server;
 pub(super) use site::{Lookup, Reach, Site};
-pub(super) use veil::Veil;
+pub(super) use veil::{Mirror, Veil};
 pub(super) use verdict::{Excuses, judge_replies};
