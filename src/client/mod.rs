@@ -22,7 +22,6 @@ pub mod resource;
 pub mod response;
 pub mod route;
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
@@ -30,7 +29,7 @@ use crate::limits::{
     BODY_WAIT, CLOSE_WAIT, DISCARD_BYTES_PER_TURN, HEAD_WAIT, KEPT_ALIVE_WAIT,
     READ_AHEAD_BYTES_MAX, STALL_CHECK, UNANSWERED_MAX, UPSTREAM_READ_BYTES,
 };
-use crate::net::{Edge, Io, PipeId, SocketId, Watched};
+use crate::net::{Edge, Io, Peer, PipeId, SocketId, Watched};
 use crate::pool::{Charge, Packet, Pool, Run};
 use crate::proto::http::{
     self, Body, Framing, FramingError, HEAD_BYTES_MAX, HeadError, Method, OwnedHeaders, Relay,
@@ -145,8 +144,8 @@ pub struct Flow {
 /// One HTTP connection.
 #[derive(Debug)]
 pub struct Client {
-    /// The client's address.
-    pub peer: SocketAddr,
+    /// Who has connected.
+    pub peer: Peer,
     socket: Watched,
     state: State,
     /// What has been read and not been used yet: the beginning of a head, or what followed the last request.
@@ -177,7 +176,7 @@ pub struct Client {
 
 impl Client {
     /// A connection just accepted.
-    pub fn new(socket: SocketId, peer: SocketAddr, now: Instant) -> Self {
+    pub fn new(socket: SocketId, peer: Peer, now: Instant) -> Self {
         Self {
             peer,
             socket: Watched::accepted(socket),

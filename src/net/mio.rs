@@ -15,7 +15,7 @@ use super::resolver::Resolver;
 use super::tls::TlsConfig;
 use super::{
     Accepted, Batch, Edge, Event, GroupAddress, Io, Joined, Layout, LookupId, Membership, Net,
-    PipeId, Socket, SocketId, Stage, nonblocking, rejoin,
+    Peer, PipeId, Socket, SocketId, Stage, nonblocking, rejoin,
 };
 use crate::arena::{Arena, Id};
 use crate::limits::{EVENTS_PER_TICK, KEEPALIVE, LISTEN_BACKLOG, PIPE_BYTES};
@@ -256,10 +256,15 @@ impl Net for MioNet {
             Io::Blocked => return Ok(Io::Blocked),
         };
         socket.set_nonblocking(true)?;
-        // Each of these only improves matters; a connection without them still works.
-        let _ = socket.set_tcp_nodelay(true);
-        let _ = socket.set_tcp_keepalive(&keepalive());
-        let peer = peer.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+        let peer = match peer.as_socket() {
+            Some(address) => {
+                // Each of these only improves matters; a connection without them still works.
+                let _ = socket.set_tcp_nodelay(true);
+                let _ = socket.set_tcp_keepalive(&keepalive());
+                Peer::Tcp(address)
+            }
+            None => Peer::Unix,
+        };
         let socket = self.add_polled(socket)?;
         Ok(Io::Done(Accepted { socket, peer }))
     }

@@ -6,6 +6,7 @@
 //! between a socket and its user transforms the bytes; TLS is one ([`tls`]).
 
 pub mod mio;
+mod peer;
 mod rejoin;
 mod resolver;
 mod stage;
@@ -15,6 +16,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+pub use self::peer::Peer;
 pub use self::stage::Stage;
 use crate::arena::Id;
 use crate::pool::Packet;
@@ -124,8 +126,8 @@ pub struct Joined {
 pub struct Accepted {
     /// The connection.
     pub socket: SocketId,
-    /// The client's address.
-    pub peer: SocketAddr,
+    /// Who has connected.
+    pub peer: Peer,
 }
 
 /// The operating system, as far as the router needs it.

@@ -124,6 +124,7 @@ mod tests {
 
     use super::*;
     use crate::arena::Id;
+    use crate::net::Peer;
     use crate::sim::Bench;
 
     /// A client on a channel, in a pool where its limit is some eighty runs.
@@ -136,8 +137,7 @@ mod tests {
     impl Seat {
         fn new() -> Self {
             let bench = Bench::new(512);
-            let peer = "192.0.2.1:1".parse().expect("an address");
-            let mut client = Client::new(bench.socket, peer, bench.shared.now);
+            let mut client = Client::new(bench.socket, Peer::Unix, bench.shared.now);
             client.await_stream();
             Self {
                 bench,

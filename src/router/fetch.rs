@@ -153,13 +153,13 @@ impl Router {
         self.shared.net.local_address(sink.client.socket()).ok()
     }
 
-    /// Whether the client sits on this host, and no proxy speaks for somebody elsewhere: what only this host can
-    /// reach, it can reach anyway.
+    /// Whether the client sits on this host's network, and no proxy speaks for somebody elsewhere: what only this
+    /// host can reach, it can reach anyway.
     pub(super) fn is_local(&self, id: ClientId, request: &Request) -> bool {
         let is_loopback = self
             .clients
             .get(id)
-            .is_some_and(|sink| sink.client.peer.ip().to_canonical().is_loopback());
+            .is_some_and(|sink| sink.client.peer.is_loopback());
         let tells_of_another = |name: &str| {
             ["forwarded", "x-forwarded-for", "x-real-ip", "via"]
                 .iter()

@@ -34,7 +34,7 @@ use crate::limits::{
     ACCEPT_RETRY, ACCEPTS_PER_TURN, CONNECTIONS_MAX, CONNECTIONS_READING_MAX, SETTLE_WAIT,
     STOP_WAIT, UPSTREAM_READ_BYTES, UPSTREAM_ROUNDS_PER_TURN,
 };
-use crate::net::{Edge, Event, Io, LookupId, Net, Signal, SocketId, Watched};
+use crate::net::{Edge, Event, Io, LookupId, Net, Peer, Signal, SocketId, Watched};
 use crate::pool::Run;
 use crate::shared::Shared;
 use crate::upstream::connect::SocketChange;
@@ -445,7 +445,7 @@ impl Router {
         }
     }
 
-    fn admit_connection(&mut self, socket: crate::net::SocketId, peer: SocketAddr) {
+    fn admit_connection(&mut self, socket: SocketId, peer: Peer) {
         self.shared.stats.connections += 1;
         let client = Client::new(socket, peer, self.shared.now);
         let id = self.clients.insert(ClientSlot::new(client));

@@ -183,6 +183,7 @@ const WANTED: &[&str] = &[
     "dropped",
     "skipping",
     "reclaim",
+    "Unix socket",
     "fast start",
     "shared join",
     "linger ended by a client",

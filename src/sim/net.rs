@@ -17,14 +17,16 @@ use super::world::{
 };
 use crate::arena::Id;
 use crate::net::{
-    Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Net, PipeId, SocketId,
-    Stage,
+    self, Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Net, PipeId,
+    SocketId, Stage,
 };
 use crate::pool::Packet;
 
 /// When the next address is tried while the one before is silent (RFC 8305 §5).
 const CONNECT_OVERLAP: Duration = Duration::from_millis(250);
 const OVERLAP_MAX: Duration = Duration::from_millis(253);
+/// One client in this many has come through a Unix socket.
+const UNIX_PEERS_SHARE: usize = 8;
 
 /// The router's end of the world.
 pub(super) struct SimNet(pub(super) Rc<RefCell<World>>);
@@ -71,7 +73,14 @@ impl Net for SimNet {
         let connection = world.connection(peer);
         connection.socket = Some(socket);
         connection.writable_since = Some(now);
-        let peer = SocketAddr::from(([10, 0, 0, 1], peer as u16));
+        world.accepted.insert(socket, peer);
+        let peer = match peer % UNIX_PEERS_SHARE {
+            0 => {
+                world.note("Unix socket");
+                net::Peer::Unix
+            }
+            _ => SocketAddr::from(([10, 0, 0, 1], peer as u16)).into(),
+        };
         Ok(Io::Done(Accepted { socket, peer }))
     }
 

@@ -38,7 +38,7 @@ pub(super) struct Memory {
 pub(super) fn standing(router: &Router, world: &World) -> String {
     let mut text = String::new();
     for (id, slot) in router.clients().iter() {
-        let peer = usize::from(slot.client.peer.port());
+        let peer = world.accepted[&slot.client.socket()];
         text += &format!(
             "\nclient {id}: {:?}, {} bytes queued, queued: {}, upload paused: {}\n  {:?}\n  {:?}",
             slot.feed,
@@ -143,7 +143,8 @@ fn check_books(router: &Router, world: &mut World, memory: &mut Memory) {
         else {
             continue;
         };
-        world.fed_until.insert(slot.client.peer.port(), world.now);
+        let peer = world.accepted[&slot.client.socket()];
+        world.fed_until.insert(peer, world.now);
         let head = source.head.as_ref().map_or(0, crate::pool::Packet::len) as u64;
         let given =
             slot.client.sent_bytes() + slot.client.queued_bytes() as u64 + flow.dropped.bytes;

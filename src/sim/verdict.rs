@@ -83,7 +83,7 @@ pub(super) fn judge(
         let flow = router
             .reaped
             .iter()
-            .find(|(_, reaped)| usize::from(reaped.peer.port()) == peer)
+            .find(|(_, reaped)| world.accepted.get(&reaped.socket()) == Some(&peer))
             .map(|(_, reaped)| (reaped.flow().copied().unwrap_or_default(), reaped.ended()));
         // A stop leaves clients behind whose accounts cannot be seen.
         let accounted = flow.is_some();
@@ -134,10 +134,7 @@ pub(super) fn judge(
             }
             Expected::Channel(channel) => {
                 // What it was fed by may have ended long before it had read everything.
-                let at = world
-                    .fed_until
-                    .get(&(peer as u16))
-                    .map_or(at, |fed| at.min(*fed));
+                let at = world.fed_until.get(&peer).map_or(at, |fed| at.min(*fed));
                 let overrun = router.shared().stats.packets_overrun > 0;
                 let clean = world.clean[channel] && !overrun && accounted;
                 let sent = &world.sent[channel];
@@ -218,7 +215,7 @@ fn judge_web(
     let reaped = router
         .reaped
         .iter()
-        .find(|(_, reaped)| usize::from(reaped.peer.port()) == peer);
+        .find(|(_, reaped)| world.accepted.get(&reaped.socket()) == Some(&peer));
     if let Some((_, reaped)) = reaped {
         let dropped = reaped.flow().map_or(0, |flow| flow.dropped.bytes);
         assert_eq!(dropped, 0, "bytes of a body were dropped");

@@ -188,8 +188,10 @@ pub(super) struct World {
     pub(super) stun: Stun,
     /// By peer.
     pub(super) connections: Vec<Option<Connection>>,
+    /// Which client each accepted socket belongs to, also after it was closed.
+    pub(super) accepted: HashMap<SocketId, usize>,
     /// When a channel last had the client with this number among its subscribers.
-    pub(super) fed_until: HashMap<u16, Instant>,
+    pub(super) fed_until: HashMap<usize, Instant>,
     /// Clients that have yet to be sent somewhere.
     pub(super) ambush: Vec<usize>,
     /// The pool had no buffer for a datagram, which leaves a hole.
@@ -244,6 +246,7 @@ impl World {
             connections: Vec::new(),
             sent: Vec::new(),
             clean: Vec::new(),
+            accepted: HashMap::new(),
             fed_until: HashMap::new(),
             ambush: Vec::new(),
             overrun: false,
