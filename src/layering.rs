@@ -40,6 +40,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["sys"]),
+    ("notify", &["sys"]),
+    ("pid_file", &["limits", "sys"]),
+    ("privilege", &["config", "sys"]),
     ("layering", &[]),
     (
         "main",

@@ -5,6 +5,8 @@
 //! | Module | Is |
 //! |---|---|
 //! | [`cli`], [`config`], [`logger`] | start: arguments become a checked configuration |
+//! | [`pid_file`], [`privilege`] | start: what is locked, and privileges given up, before serving |
+//! | [`notify`] | what a service manager is told |
 //! | [`router`] | the loop and all relations: tick, slots, ready, timers, attach, fanout, flow, close |
 //! | [`client`] | downstream HTTP: request, answer |
 //! | [`channel`] | a live source shared by its subscribers: lossy, never paused |
@@ -37,7 +39,10 @@ mod layering;
 pub mod limits;
 pub mod logger;
 pub mod net;
+pub mod notify;
+pub mod pid_file;
 pub mod pool;
+pub mod privilege;
 pub mod proto;
 pub mod router;
 pub mod send_queue;

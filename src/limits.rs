@@ -130,6 +130,10 @@ pub const CONNECTIONS_READING_MAX: usize = 2048;
 pub const CONNECTIONS_MAX: usize = 65_536;
 /// Listening sockets (server spec §4.2).
 pub const LISTENERS_MAX: usize = 32;
+/// Longest path of a Unix socket in bytes: `sun_path` of `unix(7)` without its end.
+pub const UNIX_PATH_BYTES_MAX: usize = 107;
+/// How often the PID file is opened anew because it was removed meanwhile.
+pub const PID_FILE_ATTEMPTS_MAX: usize = 8;
 /// Connections waiting to be accepted, per listener.
 pub const LISTEN_BACKLOG: i32 = 1024;
 /// Connections accepted per turn.

@@ -17,6 +17,7 @@ mod service;
 pub mod settings;
 mod show;
 mod token;
+mod user_name;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub use policy::{Class, Denied, POLICY_ENTRIES_MAX, UpstreamPolicy};
 pub use print::file_text;
 pub use problem::{Problem, Severity};
 pub use token::{TOKEN_BYTES_MAX, Token};
+pub use user_name::UserName;
 
 /// The port of a listen address that names none.
 pub const PORT_DEFAULT: u16 = 5140;

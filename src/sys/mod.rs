@@ -7,6 +7,7 @@
 pub mod bell;
 pub mod host;
 pub mod load;
+pub mod lock;
 pub mod pipe;
 pub mod process;
 pub mod segment;
@@ -14,6 +15,7 @@ pub mod shared_memory;
 pub mod signal;
 pub mod tcp;
 pub mod udp;
+pub mod user;
 
 use std::io;
 use std::mem::size_of;

@@ -26,6 +26,30 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// Microseconds of the monotonic clock (`CLOCK_MONOTONIC`), as service managers compare them.
+pub fn monotonic_micros() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid `timespec` that outlives the call. The clock exists everywhere, so it cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1000
+}
+
+/// Runs `create` while whatever files it creates lack exactly the permissions in `mask`, at most `0o777`.
+///
+/// The mask is the whole process's, so this is for times when no other thread creates files.
+pub fn with_file_mask<T>(mask: u32, create: impl FnOnce() -> T) -> T {
+    // SAFETY: `umask` takes no pointers and cannot fail.
+    let before = unsafe { libc::umask(mask & 0o777) };
+    let created = create();
+    // SAFETY: as above.
+    unsafe { libc::umask(before) };
+    created
+}
+
 /// Unmaps the pages of code and constants; those still needed come back from the page cache one by one.
 ///
 /// Start-up runs most of a program once, and every fault maps its neighbours too. Called when a quiet time
