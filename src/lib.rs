@@ -5,7 +5,7 @@
 //! | Module | Is |
 //! |---|---|
 //! | [`cli`], [`config`], [`logger`] | start: arguments become a checked configuration |
-//! | [`pid_file`], [`privilege`] | start: what is locked, and privileges given up, before serving |
+//! | [`listen`], [`pid_file`], [`privilege`] | start: what is opened and locked, and privileges given up, before serving |
 //! | [`notify`] | what a service manager is told |
 //! | [`router`] | the loop and all relations: tick, slots, ready, timers, attach, fanout, flow, close |
 //! | [`client`] | downstream HTTP: request, answer |
@@ -37,6 +37,7 @@ pub mod demo;
 #[cfg(test)]
 mod layering;
 pub mod limits;
+pub mod listen;
 pub mod logger;
 pub mod net;
 pub mod notify;

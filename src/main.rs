@@ -7,12 +7,15 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use flowgate::cli::{self, Command, Invocation, Loaded};
-use flowgate::config::{Config, Problem, Severity};
-use flowgate::limits::LISTENERS_MAX;
+use flowgate::config::{Problem, Severity};
+use flowgate::listen::{Access, ListenError, Listeners};
+use flowgate::net::Place;
 use flowgate::net::mio::MioNet;
 use flowgate::net::tls::TlsConfig;
+use flowgate::pid_file::{PidFile, PidFileError};
+use flowgate::privilege::Identity;
 use flowgate::router::Router;
-use flowgate::{demo, logger, sys};
+use flowgate::{demo, logger, pid_file, sys};
 
 fn main() -> ExitCode {
     let invocation = match cli::parse(std::env::args_os()) {
@@ -41,14 +44,47 @@ fn main() -> ExitCode {
     };
     let result = match invocation.command {
         Command::Demo => run_demo(loaded),
-        _ => run(loaded, |_| Ok(())),
+        _ => run(loaded, |_| ()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            logger::fatal(&error);
-            let _ = writeln!(io::stderr(), "flowgate: {error}");
-            ExitCode::FAILURE
+        Err(Failure { text, exit_status }) => {
+            logger::fatal(&text);
+            let _ = writeln!(io::stderr(), "flowgate: {text}");
+            exit_status
+        }
+    }
+}
+
+/// Why the program ends.
+struct Failure {
+    text: String,
+    exit_status: ExitCode,
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            exit_status: ExitCode::FAILURE,
+        }
+    }
+}
+
+impl From<PidFileError> for Failure {
+    fn from(error: PidFileError) -> Self {
+        Self {
+            text: error.to_string(),
+            exit_status: pid_file::EXIT_STATUS.into(),
+        }
+    }
+}
+
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Self {
+        Self {
+            text: error.to_string(),
+            exit_status: error.exit_status().into(),
         }
     }
 }
@@ -103,10 +139,7 @@ fn print_config(invocation: &Invocation) -> ExitCode {
 }
 
 /// Runs the router until it is told to stop. `ready` is called once clients can connect.
-fn run(
-    loaded: Loaded,
-    ready: impl FnOnce(&[SocketAddr]) -> Result<(), String>,
-) -> Result<(), String> {
+fn run(loaded: Loaded, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Failure> {
     let config = loaded.config;
     let timestamps = config.log_timestamps || io::stderr().is_terminal();
     logger::init(config.verbosity, timestamps).map_err(|error| error.to_string())?;
@@ -123,62 +156,53 @@ fn run(
         .map_err(|error| format!("signals cannot be handled: {error}"))?;
     let config = Rc::new(config);
     let mut router = Router::new(Box::new(net), Rc::clone(&config));
-    let bound = listen(&mut router, &config)?;
+    let identity = match &config.user {
+        Some(name) => Some(Identity::look_up(name).map_err(|error| error.to_string())?),
+        None => None,
+    };
+    let access = Access {
+        mode: config.unix_mode,
+        owner: identity.as_ref().map(Identity::owner),
+    };
+    let listeners = Listeners::open(&config.listen, 1, &access)?;
+    let _pid_file = match &config.pid_file {
+        Some(path) => Some(PidFile::take(path)?),
+        None => None,
+    };
+    if let Some(identity) = &identity {
+        identity.assume().map_err(|error| error.to_string())?;
+    }
+    let (listeners, _paths) = listeners
+        .into_worker()
+        .map_err(|error| format!("no descriptors for listeners: {error}"))?;
+    let mut bound = Vec::new();
+    for listener in listeners {
+        if let Place::Tcp(address) = listener.place() {
+            bound.push(*address);
+        }
+        router
+            .adopt_listener(listener)
+            .map_err(|error| format!("a listener cannot be watched: {error}"))?;
+    }
     router.settle();
     log::info!("Server initialization complete, ready to accept connections");
     logger::serving();
-    ready(&bound)?;
+    ready(&bound);
     router
         .run()
-        .map_err(|error| format!("waiting for events failed: {error}"))
-}
-
-/// Opens every listener. One that cannot be opened ends the program: half a service helps nobody.
-fn listen(router: &mut Router, config: &Config) -> Result<Vec<SocketAddr>, String> {
-    let mut bound = Vec::new();
-    for wanted in &config.listen {
-        let several = wanted.resolve()?;
-        let first = bound.len();
-        let mut unsupported = None;
-        for address in several {
-            if bound.len() >= LISTENERS_MAX {
-                return Err(format!("more than {LISTENERS_MAX} addresses to listen on"));
-            }
-            match router.listen(address) {
-                Ok(address) => {
-                    log::info!("Listening on {} port {}", address.ip(), address.port());
-                    bound.push(address);
-                }
-                // A host without IPv6 still serves IPv4.
-                Err(error) if is_unsupported(&error) => unsupported = Some(error),
-                Err(error) => return Err(format!("cannot listen on {address}: {error}")),
-            }
-        }
-        if let (Some(error), true) = (unsupported, bound.len() == first) {
-            return Err(format!("cannot listen on {wanted}: {error}"));
-        }
-    }
-    Ok(bound)
-}
-
-/// Whether the host has no such addresses: IPv6 is not built in, or switched off.
-fn is_unsupported(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EAFNOSUPPORT)
-        || error.kind() == io::ErrorKind::AddrNotAvailable
+        .map_err(|error| format!("waiting for events failed: {error}"))?;
+    Ok(())
 }
 
 /// Runs the router beside a source of its own on loopback.
-fn run_demo(mut loaded: Loaded) -> Result<(), String> {
+fn run_demo(mut loaded: Loaded) -> Result<(), Failure> {
     loaded
         .config
         .upstream_interface_multicast
         .get_or_insert_with(|| "lo".into());
     let source = demo::Source::start(demo::GROUP)
         .map_err(|error| format!("the test source cannot send to {}: {error}", demo::GROUP))?;
-    let result = run(loaded, |bound| {
-        say(&demo_text(bound));
-        Ok(())
-    });
+    let result = run(loaded, |bound| say(&demo_text(bound)));
     drop(source);
     result
 }

@@ -25,7 +25,7 @@ pub struct Shared {
     pub pages: Pages,
     /// The time, read once per tick.
     pub now: Instant,
-    /// Where the router itself listens.
+    /// Where the router itself listens for TCP clients.
     pub listening: Vec<SocketAddr>,
     /// When spare buffers were last looked through.
     trimmed_at: Instant,

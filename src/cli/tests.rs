@@ -161,6 +161,8 @@ fn empty_values_take_earlier_ones_back() {
         "-i",
         "--app-path-prefix",
         "--tls-ca",
+        "--pid-file",
+        "--user",
     ] {
         assert_eq!(
             run(&[option, "x", option, ""]),
@@ -196,9 +198,9 @@ fn refused_value_names_option_value_and_what_is_accepted() {
              give off or a whole number of KiB from 64 to 65536",
         ),
         (
-            ["-l", "/run/x.sock"],
-            "-l/--listen: \"/run/x.sock\" is not accepted; \
-             give [addr:]port; Unix sockets are not supported in this version",
+            ["-l", "run/x.sock"],
+            "-l/--listen: \"run/x.sock\" is not accepted; \
+             give the absolute path of a Unix socket, without white space",
         ),
     ] {
         assert_eq!(refused(&args), error);

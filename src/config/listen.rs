@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 
 use super::PORT_DEFAULT;
 use super::parse::Rejected;
@@ -24,10 +25,15 @@ pub enum ListenAddr {
         /// TCP port.
         port: u16,
     },
+    /// A Unix stream socket.
+    Unix {
+        /// An absolute path without white space and control characters.
+        path: PathBuf,
+    },
 }
 
 impl ListenAddr {
-    /// Reads `5140`, `host:5140`, `[::1]:5140`, `::1:5140`, `*:5140` and `:5140`.
+    /// Reads `5140`, `host:5140`, `[::1]:5140`, `::1:5140`, `*:5140`, `:5140` and `/absolute/path`.
     ///
     /// The last colon outside brackets splits host and port. `*`, an IPv4 address and an IPv6 address in
     /// brackets may stand without a port, which is then [`PORT_DEFAULT`]; a name may not, since it could
@@ -35,31 +41,31 @@ impl ListenAddr {
     ///
     /// # Errors
     ///
-    /// [`Rejected`] for any other text, a port above 65535, and paths of Unix sockets.
+    /// [`Rejected`] for any other text, a port above 65535, and paths that are relative or have white space.
     pub fn parse(text: &str) -> Result<ListenAddr, Rejected> {
         if text.contains('/') {
-            return Err(Rejected::new(
-                text,
-                "[addr:]port; Unix sockets are not supported in this version",
-            ));
+            return path(text).map(|path| ListenAddr::Unix { path });
         }
         split(text).ok_or_else(|| {
             Rejected::new(
                 text,
-                "[addr:]port with a port from 0 to 65535, such as 5140, 192.0.2.1:5140 or [::1]:5140",
+                "[addr:]port with a port from 0 to 65535, such as 5140, 192.0.2.1:5140 or [::1]:5140, or the absolute \
+                 path of a Unix socket",
             )
         })
     }
 
-    /// The line that says this address below `[bind]` in a file: host, blank, port.
+    /// The line that says this address below `[bind]` in a file: host, blank, port; or the path.
     pub fn bind_line(&self) -> String {
         match self {
             ListenAddr::All { port } => format!("* {port}"),
             ListenAddr::Host { host, port } => format!("{host} {port}"),
+            ListenAddr::Unix { path } => path.display().to_string(),
         }
     }
 
-    /// The addresses to bind, without repeats and at least one; `All` is `0.0.0.0` and `::`.
+    /// The addresses to bind, without repeats and at least one; `All` is `0.0.0.0` and `::`. None for a Unix
+    /// socket.
     ///
     /// May block for as long as the system's resolver does: only for the start.
     ///
@@ -75,6 +81,7 @@ impl ListenAddr {
                 ]);
             }
             ListenAddr::Host { host, port } => (host.as_str(), *port),
+            ListenAddr::Unix { .. } => return Ok(Vec::new()),
         };
         let found = (host, port)
             .to_socket_addrs()
@@ -99,8 +106,20 @@ impl fmt::Display for ListenAddr {
             ListenAddr::All { port } => write!(f, "*:{port}"),
             ListenAddr::Host { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             ListenAddr::Host { host, port } => write!(f, "{host}:{port}"),
+            ListenAddr::Unix { path } => path.display().fmt(f),
         }
     }
+}
+
+fn path(text: &str) -> Result<PathBuf, Rejected> {
+    let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
+    if text.starts_with('/') && text.chars().all(is_plain) {
+        return Ok(text.into());
+    }
+    Err(Rejected::new(
+        text,
+        "the absolute path of a Unix socket, without white space",
+    ))
 }
 
 fn split(text: &str) -> Option<ListenAddr> {
@@ -237,10 +256,31 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_refused_with_the_reason() {
-        for text in ["/run/flowgate.sock", "run/flowgate.sock"] {
-            let rejected = ListenAddr::parse(text).unwrap_err().to_string();
-            assert!(rejected.contains("Unix sockets are not supported in this version"));
+    fn absolute_path_is_a_unix_socket() {
+        for path in ["/run/flowgate.sock", "/x", "/run/[::1]:80"] {
+            let unix = ListenAddr::Unix { path: path.into() };
+            assert_eq!(ListenAddr::parse(path).as_ref(), Ok(&unix), "{path}");
+            assert_eq!(unix.to_string(), path);
+            assert_eq!(unix.resolve(), Ok(Vec::new()));
+        }
+    }
+
+    #[test]
+    fn other_paths_are_refused_with_the_reason() {
+        for path in [
+            "run/x",
+            "./x",
+            "/run/a b",
+            "/run/a\tb",
+            "/run/a\r",
+            "/run/x\n",
+            " /x",
+        ] {
+            let rejected = ListenAddr::parse(path).unwrap_err().to_string();
+            assert!(
+                rejected.contains("the absolute path"),
+                "{path:?}: {rejected}"
+            );
         }
     }
 
@@ -272,7 +312,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_reads_back(text in r"[*\[\]:%.a-f0-9]{0,16}") {
+        fn what_is_shown_reads_back(text in r"[*\[\]:%./a-f0-9]{0,16}") {
             if let Ok(address) = ListenAddr::parse(&text) {
                 prop_assert_eq!(ListenAddr::parse(&address.to_string()), Ok(address));
             }

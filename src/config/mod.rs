@@ -38,6 +38,8 @@ pub use user_name::UserName;
 /// The port of a listen address that names none.
 pub const PORT_DEFAULT: u16 = 5140;
 
+/// Greatest [`Config::unix_mode`]: sticky and set-id bits mean nothing on a socket.
+pub const UNIX_MODE_MAX: u32 = 0o777;
 /// Accepted [`Config::clients_max`]. The compatible router stops at 256; we have no such table.
 pub const CLIENTS_MAX: RangeInclusive<usize> = 1..=65_536;
 /// Accepted [`Config::pool_buffers_max`]: from 96 KiB, below which no stream runs, to 6 GiB.
@@ -79,6 +81,13 @@ pub struct Config {
     /// Where clients connect, in the order given; 1 to [`LISTENERS_MAX`](limits::LISTENERS_MAX) addresses.
     /// Default: all addresses, port [`PORT_DEFAULT`].
     pub listen: Vec<ListenAddr>,
+    /// Permissions of Unix sockets, at most [`UNIX_MODE_MAX`]; connecting takes the permission to write. Default 0666:
+    /// whoever may enter the directory may connect, as anybody may connect to a port.
+    pub unix_mode: u32,
+    /// Where the number of the process is written. Default none.
+    pub pid_file: Option<PathBuf>,
+    /// Whom the program becomes once everything is open. Default none: it stays who it is.
+    pub user: Option<UserName>,
     /// Clients served at a time, within [`CLIENTS_MAX`]. Default 5.
     pub clients_max: usize,
     /// Buffers of the pool at most, each of [`POOL_UNIT_BYTES`](limits::POOL_UNIT_BYTES), within [`POOL_BUFFERS_MAX`].
@@ -205,6 +214,9 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: vec![ListenAddr::All { port: PORT_DEFAULT }],
+            unix_mode: 0o666,
+            pid_file: None,
+            user: None,
             clients_max: limits::CLIENTS_MAX_DEFAULT,
             pool_buffers_max: limits::POOL_UNITS_DEFAULT,
             udp_receive_buffer_bytes: limits::UDP_RECEIVE_BUFFER_BYTES_DEFAULT,

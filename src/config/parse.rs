@@ -12,7 +12,7 @@ use super::{
     APP_PATH_PREFIX_BYTES_MAX, CHANNEL_LINGER, CHANNELS_LINGERING_MAX, CLIENTS_MAX, FAST_START_KIB,
     FLUSH_INTERVAL, HEADER_VALUE_BYTES_MAX, HTTP_CONNECT_TIMEOUT, HTTP_HEAD_TIMEOUT,
     HTTP_IDLE_TIMEOUT, Hostname, MCAST_REJOIN_SECONDS, NO_DATA_TIMEOUT, PAGE_PATH_BYTES_MAX,
-    POOL_BUFFERS_MAX, Token, UDP_RECEIVE_BUFFER_BYTES, Verbosity,
+    POOL_BUFFERS_MAX, Token, UDP_RECEIVE_BUFFER_BYTES, UNIX_MODE_MAX, UserName, Verbosity,
 };
 use crate::limits::POOL_UNIT_BYTES;
 use crate::proto::url::{Host, INTERFACE_BYTES_MAX, parse_endpoint};
@@ -240,6 +240,23 @@ pub fn path(text: &str) -> Result<Option<PathBuf>, Rejected> {
         return Err(Rejected::new(text, accepted));
     }
     Ok(unless_empty(text).map(PathBuf::from))
+}
+
+/// [`Config::unix_mode`](super::Config::unix_mode): octal digits.
+pub fn unix_mode(text: &str) -> Result<u32, Rejected> {
+    let is_octal = |byte: u8| matches!(byte, b'0'..=b'7');
+    // `from_str_radix` alone would take a sign.
+    let mode = match text.bytes().all(is_octal) {
+        true => u32::from_str_radix(text, 8).ok(),
+        false => None,
+    };
+    mode.filter(|mode| *mode <= UNIX_MODE_MAX)
+        .ok_or_else(|| Rejected::new(text, "permissions in octal from 0 to 0777, such as 0660"))
+}
+
+/// [`Config::user`](super::Config::user); empty is `None`.
+pub fn user(text: &str) -> Result<Option<UserName>, Rejected> {
+    unless_empty(text).map(UserName::parse).transpose()
 }
 
 /// A [`Verbosity`] by number or by name in either case.
@@ -630,6 +647,25 @@ mod tests {
         for text in ["a\0", "a\n", " a", "a "] {
             assert!(path(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn permissions_are_octal() {
+        accepts(
+            unix_mode,
+            [
+                ("0", 0),
+                ("600", 0o600),
+                ("0660", 0o660),
+                ("0777", 0o777),
+                ("00000777", 0o777),
+            ],
+        );
+        refuses(
+            unix_mode,
+            &["1000", "0888", "rw", "-600", "+600", "0o600", "6 6"],
+            "permissions in octal from 0 to 0777, such as 0660",
+        );
     }
 
     #[test]

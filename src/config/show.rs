@@ -3,12 +3,22 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Hostname, Token, Verbosity};
+use super::{Hostname, Token, UserName, Verbosity};
 use crate::proto::url::Host;
 
 /// A count, a size.
 pub(super) fn number(value: &usize) -> String {
     value.to_string()
+}
+
+/// Permissions, in octal.
+pub(super) fn mode(value: &u32) -> String {
+    format!("{value:04o}")
+}
+
+/// A user that may not be there; empty then.
+pub(super) fn user(value: &Option<UserName>) -> String {
+    value.as_ref().map_or_else(String::new, UserName::to_string)
 }
 
 /// `yes` or `no`.

@@ -18,7 +18,7 @@ use super::{
     Peer, PipeId, Socket, SocketId, Stage, nonblocking, rejoin,
 };
 use crate::arena::{Arena, Id};
-use crate::limits::{EVENTS_PER_TICK, KEEPALIVE, LISTEN_BACKLOG, PIPE_BYTES};
+use crate::limits::{EVENTS_PER_TICK, KEEPALIVE, PIPE_BYTES};
 use crate::pool::Packet;
 use crate::sys::{self, pipe::Pipe, signal::Signals};
 
@@ -229,17 +229,15 @@ impl Net for MioNet {
         Ok(())
     }
 
-    fn listen(&mut self, address: SocketAddr) -> io::Result<SocketId> {
-        let socket = stream_socket(address)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        // Without this a restart would wait for the connections of the last run to be forgotten. Linux does
-        // not let a second listener share the port by it.
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(LISTEN_BACKLOG)?;
-        self.add_polled(socket)
+    fn adopt_listener(&mut self, listener: OwnedFd) -> io::Result<SocketId> {
+        self.add_polled(listener.into())
+    }
+
+    fn close_listener(&mut self, listener: SocketId) {
+        // Where others hold the socket too, closing it here would not take it out of the poll, and an edge that came
+        // here would be one that does not come to them. That it is in the poll is certain.
+        let _ = self.unwatch(listener);
+        self.close(listener);
     }
 
     fn local_address(&self, socket: SocketId) -> io::Result<SocketAddr> {

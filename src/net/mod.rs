@@ -5,6 +5,7 @@
 //! datagram source leaves the poll for a while, because it is read by the clock ([`Net::unwatch`]). A [`Stage`]
 //! between a socket and its user transforms the bytes; TLS is one ([`tls`]).
 
+mod listener;
 pub mod mio;
 mod peer;
 mod rejoin;
@@ -14,8 +15,10 @@ pub mod tls;
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+pub use self::listener::{Listener, Place};
 pub use self::peer::Peer;
 pub use self::stage::Stage;
 use crate::arena::Id;
@@ -151,18 +154,21 @@ pub trait Net {
     /// Only when waiting itself is impossible.
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 
-    /// Opens a listening TCP socket. IPv6 listeners take IPv6 connections only.
-    ///
-    /// # Errors
-    ///
-    /// What the system reports, for instance `AddrInUse`.
-    fn listen(&mut self, address: SocketAddr) -> io::Result<SocketId>;
-
-    /// The address a listener is bound to.
+    /// Takes over a listening socket, which others may hold too. Connections that wait already make an edge.
     ///
     /// # Errors
     ///
     /// What the system reports.
+    fn adopt_listener(&mut self, listener: OwnedFd) -> io::Result<SocketId>;
+
+    /// Gives a listening socket up and forgets its id. It goes on listening if others hold it.
+    fn close_listener(&mut self, listener: SocketId);
+
+    /// This host's address of a TCP connection.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a Unix socket, otherwise what the system reports.
     fn local_address(&self, socket: SocketId) -> io::Result<SocketAddr>;
 
     /// Takes a waiting connection.

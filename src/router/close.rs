@@ -128,7 +128,7 @@ impl Router {
                 Entity::Listener(id) => {
                     if let Some(slot) = self.listeners.remove(id) {
                         self.owners.remove(slot.socket.id);
-                        self.shared.net.close(slot.socket.id);
+                        self.shared.net.close_listener(slot.socket.id);
                     }
                 }
             }

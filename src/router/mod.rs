@@ -23,7 +23,6 @@ pub mod timers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -34,7 +33,9 @@ use crate::limits::{
     ACCEPT_RETRY, ACCEPTS_PER_TURN, CONNECTIONS_MAX, CONNECTIONS_READING_MAX, SETTLE_WAIT,
     STOP_WAIT, UPSTREAM_READ_BYTES, UPSTREAM_ROUNDS_PER_TURN,
 };
-use crate::net::{Edge, Event, Io, LookupId, Net, Peer, Signal, SocketId, Watched};
+use crate::net::{
+    Edge, Event, Io, Listener, LookupId, Net, Peer, Place, Signal, SocketId, Watched,
+};
 use crate::pool::Run;
 use crate::shared::Shared;
 use crate::upstream::connect::SocketChange;
@@ -126,15 +127,18 @@ impl Router {
         }
     }
 
-    /// Opens a listener and returns the address it got.
+    /// Accepts connections of `listener` from now on.
     ///
     /// # Errors
     ///
-    /// What the system reports, for instance `AddrInUse`.
-    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let socket = self.shared.net.listen(address)?;
-        let bound = self.shared.net.local_address(socket)?;
-        self.shared.listening.push(bound);
+    /// What the system reports, for instance that descriptors have run out.
+    pub fn adopt_listener(&mut self, listener: Listener) -> io::Result<()> {
+        let place = listener.place().clone();
+        let descriptor = listener.into_descriptor();
+        let socket = self.shared.net.adopt_listener(descriptor)?;
+        if let Place::Tcp(bound) = place {
+            self.shared.listening.push(bound);
+        }
         let slot = ListenerSlot {
             socket: Watched::new(socket),
             retry_at: None,
@@ -143,7 +147,7 @@ impl Router {
         };
         let id = self.listeners.insert(slot);
         self.owners.insert(socket, Entity::Listener(id));
-        Ok(bound)
+        Ok(())
     }
 
     /// Gives back what a quiet router does not need: after start-up, and when the last client has gone.

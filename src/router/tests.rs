@@ -12,6 +12,7 @@ use super::Router;
 use crate::config::Config;
 use crate::net::mio::MioNet;
 use crate::net::tls::TlsConfig;
+use crate::net::{Listener, Place};
 use crate::pool::PacketMut;
 
 /// Ticks within which whatever is expected must have happened.
@@ -29,8 +30,12 @@ impl Bench {
         let tls = TlsConfig::load(None).expect("settings");
         let net = MioNet::new(tls).expect("a poll");
         let mut router = Router::new(Box::new(net), Rc::new(config));
-        let any = "127.0.0.1:0".parse().expect("an address");
-        let listener = router.listen(any).expect("a listener");
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        socket.set_nonblocking(true).expect("it does not block");
+        let listener = socket.local_addr().expect("an address");
+        router
+            .adopt_listener(Listener::new(socket.into(), Place::Tcp(listener)))
+            .expect("adopted");
         let origin = TcpListener::bind("127.0.0.1:0").expect("an origin");
         origin.set_nonblocking(true).expect("it does not block");
         Self {

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,7 @@ impl Net for SimNet {
         Ok(())
     }
 
-    fn listen(&mut self, _: SocketAddr) -> io::Result<SocketId> {
+    fn adopt_listener(&mut self, _: OwnedFd) -> io::Result<SocketId> {
         let mut world = self.0.borrow_mut();
         let id = world.open(Socket::Listener { edge_due: true });
         world.listener = Some(id);
@@ -50,6 +51,10 @@ impl Net for SimNet {
 
     fn local_address(&self, _: SocketId) -> io::Result<SocketAddr> {
         Ok(SocketAddr::from(([127, 0, 0, 1], 5140)))
+    }
+
+    fn close_listener(&mut self, listener: SocketId) {
+        self.close(listener);
     }
 
     fn accept(&mut self, listener: SocketId) -> io::Result<Io<Accepted>> {

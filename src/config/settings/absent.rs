@@ -41,7 +41,7 @@ const fn flag(short: char, name: &'static str) -> Absent {
     }
 }
 
-static ABSENT: [Absent; 13] = [
+static ABSENT: [Absent; 12] = [
     option(None, "access-log", "file"),
     option(Some('M'), "external-m3u", "url"),
     option(Some('I'), "external-m3u-update-interval", "seconds"),
@@ -49,7 +49,6 @@ static ABSENT: [Absent; 13] = [
     option(Some('A'), "ffmpeg-args", "text"),
     option(Some('F'), "ffmpeg-path", "file"),
     option(None, "log-format", "text"),
-    option(None, "pid-file", "file"),
     option(Some('p'), "player-page-path", "path"),
     option(Some('f'), "upstream-interface-fcc", "ifname"),
     flag('S', "video-snapshot"),

@@ -35,15 +35,15 @@ macro_rules! policy {
     };
 }
 
-pub(super) static SETTINGS: [Setting; 34] = [
+pub(super) static SETTINGS: [Setting; 37] = [
     Setting {
         short: Some('l'),
         long: "listen",
         place: Place::Bind,
-        argument: Argument::Named("[addr:]port"),
+        argument: Argument::Named("[addr:]port|path"),
         default: Some("*:5140"),
         range: None,
-        description: "address to listen on; an IPv6 address goes in brackets; may be repeated",
+        description: "address to listen on, an IPv6 address in brackets, or the absolute path of a Unix socket; may be repeated",
         group: Group::Listening,
         applies: Applies::Listeners,
         value: Value::Many {
@@ -59,6 +59,18 @@ pub(super) static SETTINGS: [Setting; 34] = [
             clear: |config| config.listen.clear(),
             show: |config| config.listen.iter().map(ListenAddr::bind_line).collect(),
         },
+    },
+    Setting {
+        short: None,
+        long: "unix-mode",
+        place: Place::Global("unix-mode"),
+        argument: Argument::Named("mode"),
+        default: Some("0666"),
+        range: Some("0 to 0777"),
+        description: "permissions of Unix sockets, in octal; connecting takes the permission to write",
+        group: Group::Listening,
+        applies: Applies::Listeners,
+        value: one!(unix_mode, parse::unix_mode, show::mode),
     },
     Setting {
         short: Some('m'),
@@ -489,6 +501,30 @@ pub(super) static SETTINGS: [Setting; 34] = [
         applies: Applies::Restart,
         value: one!(log_timestamps, parse::switch, show::switch),
     },
+    Setting {
+        short: None,
+        long: "pid-file",
+        place: Place::Global("pid-file"),
+        argument: Argument::Named("path"),
+        default: None,
+        range: None,
+        description: "write the number of the process to this file, and keep it locked",
+        group: Group::Other,
+        applies: Applies::AtOnce,
+        value: one!(pid_file, parse::path, show::path),
+    },
+    Setting {
+        short: None,
+        long: "user",
+        place: Place::Global("user"),
+        argument: Argument::Named("name[:group]"),
+        default: None,
+        range: None,
+        description: "become this user, by name or number, once everything is open",
+        group: Group::Other,
+        applies: Applies::Restart,
+        value: one!(user, parse::user, show::user),
+    },
 ];
 
 #[cfg(test)]
@@ -497,7 +533,7 @@ mod tests {
 
     use super::super::{by_key, settings};
     use super::*;
-    use crate::config::{Config, Hostname, Token, Verbosity};
+    use crate::config::{Config, Hostname, Token, UserName, Verbosity};
     use crate::proto::url::Host;
 
     type Change = fn(&mut Config);
@@ -507,6 +543,7 @@ mod tests {
         ("listen", "* 8080", |c| {
             c.listen = vec![ListenAddr::All { port: 8080 }]
         }),
+        ("unix-mode", "0660", |c| c.unix_mode = 0o660),
         ("maxclients", "6", |c| c.clients_max = 6),
         ("noudpxy", "no", |c| c.udpxy = false),
         ("upstream-interface", "eth0", |c| {
@@ -584,6 +621,12 @@ mod tests {
         ("verbose", "3", |c| c.verbosity = Verbosity::Info),
         ("quiet", "0", |c| c.verbosity = Verbosity::Fatal),
         ("log-timestamps", "yes", |c| c.log_timestamps = true),
+        ("pid-file", "/run/x.pid", |c| {
+            c.pid_file = Some("/run/x.pid".into())
+        }),
+        ("user", "tv:video", |c| {
+            c.user = UserName::parse("tv:video").ok()
+        }),
     ];
 
     /// The text behind `key = ` or, of a line of `[bind]`, in the form of the option.

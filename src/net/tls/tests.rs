@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -198,8 +199,11 @@ impl Net for Wire {
     fn poll(&mut self, _: Option<Duration>, _: &mut Vec<Event>) -> io::Result<()> {
         unsupported()
     }
-    fn listen(&mut self, _: SocketAddr) -> io::Result<SocketId> {
+    fn adopt_listener(&mut self, _: OwnedFd) -> io::Result<SocketId> {
         unsupported()
+    }
+    fn close_listener(&mut self, _: SocketId) {
+        unreachable!("not for a stage")
     }
     fn local_address(&self, _: SocketId) -> io::Result<SocketAddr> {
         unsupported()
