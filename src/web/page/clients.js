@@ -118,8 +118,8 @@ const clientView = {
     const options = [];
     for (const column of this.table.columns.filter((column) => column.value)) {
       for (const order of ['rising', 'falling']) {
-        const word = t(order === 'rising' ? 'ascending' : 'descending');
-        options.push(make('option', { value: `${column.key} ${order}` }, `${t(column.title)} (${word})`));
+        const arrow = order === 'rising' ? '↑' : '↓';
+        options.push(make('option', { value: `${column.key} ${order}` }, `${t(column.title)} ${arrow}`));
       }
     }
     $('client-sort').replaceChildren(...options);

@@ -239,7 +239,7 @@ const shell = {
       this.toggleMenu(false);
       $('menu').focus();
     }
-    const typing = event.target.matches('input, select');
+    const typing = event.target.matches?.('input, select');
     if (event.key === '/' && !typing && !event.ctrlKey && !event.metaKey) {
       const field = views.current === 'log' ? $('log-search') : $('client-search');
       if (views.current !== 'log') views.open('clients');

@@ -137,7 +137,7 @@ class Table {
   create(id) {
     const row = { node: make('tr', { role: 'row' }), updates: [], item: null };
     for (const column of this.columns) {
-      const cell = make('td', { role: 'cell', class: `c-${column.key}${column.numeric ? ' numeric' : ''}` });
+      const cell = make('td', { role: 'cell', class: `c-${column.key}${column.numeric ? ' numeric' : ''}`, 'data-label': t(column.title) });
       row.node.append(cell);
       row.updates.push(column.build(cell, row));
     }

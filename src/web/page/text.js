@@ -66,8 +66,6 @@ const TEXT = {
   sent: ['Sent', '已发送'],
   time: ['Time', '时长'],
   action: ['Action', '操作'],
-  ascending: ['rising', '升序'],
-  descending: ['falling', '降序'],
   group: ['Group', '组播组'],
   subscribers: ['Clients', '客户端'],
   bitrate: ['Bit rate', '码率'],
