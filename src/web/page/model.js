@@ -157,7 +157,10 @@ const model = {
 
   retire(id, client) {
     client.flow = 'left';
-    client.data = { ...client.data, currentBandwidth: 0, queueBytes: 0, upstreamPaused: false };
+    client.data = { ...client.data, currentBandwidth: 0, queueBytes: 0, slow: 0, upstreamPaused: 0 };
+    client.fill = 0;
+    client.bandwidth.push(this.now, 0);
+    client.queue.push(this.now, 0);
     this.clients.delete(id);
     this.left.unshift(client);
     this.left.length = Math.min(this.left.length, LEFT_MAX);
