@@ -621,6 +621,8 @@ mod tests {
 
     use super::*;
 
+    const NOWHERE: [usize; 0] = [];
+
     #[test]
     fn sync_is_checked_in_up_to_three_whole_packets() {
         let mut payload = vec![0u8; 4 * PACKET_BYTES];
@@ -767,7 +769,7 @@ mod tests {
             pmt(&[(0x0f, 0x101), (stream_type, 0x100)]),
         ]
         .concat();
-        assert_eq!(starts(&mut scanner, &tables), []);
+        assert_eq!(starts(&mut scanner, &tables), NOWHERE);
         scanner
     }
 
@@ -860,10 +862,10 @@ mod tests {
         assert_eq!(starts(&mut scanner, &payload), [3 * 188]);
         // The slice is in the fourth packet of the PES packet.
         assert_eq!(starts(&mut scanner, &payload[..7 * 188]), [3 * 188]);
-        assert_eq!(starts(&mut scanner, &payload[..6 * 188]), []);
+        assert_eq!(starts(&mut scanner, &payload[..6 * 188]), NOWHERE);
         assert_eq!(
             starts(&mut scanner, &payload[6 * 188..]),
-            [],
+            NOWHERE,
             "its PES packet began in another payload"
         );
     }
@@ -902,11 +904,11 @@ mod tests {
         let key = |pid| pes(pid, true, 100, &[0; 10]);
         assert_eq!(
             starts(&mut scanner, &[&first[..], &key(0x100)].concat()),
-            []
+            NOWHERE
         );
-        assert_eq!(scanner.tables_at_start(), []);
-        assert_eq!(starts(&mut scanner, &[&pat[..], &first].concat()), []);
-        assert_eq!(scanner.tables_at_start(), []);
+        assert_eq!(scanner.tables_at_start(), [0_u8; 0]);
+        assert_eq!(starts(&mut scanner, &[&pat[..], &first].concat()), NOWHERE);
+        assert_eq!(scanner.tables_at_start(), [0_u8; 0]);
         assert_eq!(
             starts(&mut scanner, &[key(0x100), second.clone()].concat()),
             [0]
@@ -925,14 +927,14 @@ mod tests {
         let key = pes(0x100, true, 100, &[0; 10]);
         assert_eq!(
             starts(&mut scanner, &[pat(&[(2, 0x21)]), key.clone()].concat()),
-            []
+            NOWHERE
         );
         assert_eq!(
             starts(
                 &mut scanner,
                 &[pmt_with(0x21, 1, 0, &[], &[(0x1b, 0x100)]), key.clone()].concat()
             ),
-            []
+            NOWHERE
         );
         assert_eq!(
             starts(
@@ -966,7 +968,7 @@ mod tests {
             assert_eq!(!found.is_empty(), harmless, "byte {damaged}");
         }
         let lost_packet = [&good[..2 * 188], &good[3 * 188..], &key].concat();
-        assert_eq!(starts(&mut Scanner::new(), &lost_packet), []);
+        assert_eq!(starts(&mut Scanner::new(), &lost_packet), NOWHERE);
         let twice = [&good[..3 * 188], &good[2 * 188..], &key].concat();
         assert_eq!(
             starts(&mut Scanner::new(), &twice).len(),

@@ -546,7 +546,7 @@ mod tests {
         bench.insert([10, 9]);
         assert_eq!(bench.window.deadline(), Some(bench.now + START_WAIT));
         bench.wait(START_WAIT - Duration::from_millis(1));
-        assert_eq!(bench.take(), []);
+        assert_eq!(bench.take(), [0_u16; 0]);
         bench.wait(Duration::from_millis(1));
         assert_eq!(bench.take(), [9, 10]);
         bench.insert([11]);
@@ -719,7 +719,7 @@ mod tests {
     fn new_ssrc_needs_two_packets() {
         let mut bench = Bench::running(100);
         bench.insert_from(8, [40_000, 40_000]);
-        assert_eq!(bench.take(), []);
+        assert_eq!(bench.take(), [0_u16; 0]);
         bench.insert_from(8, [40_001, 40_002]);
         assert_eq!(bench.take(), [40_000, 40_001, 40_002]);
         assert_eq!(
