@@ -36,7 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "router",
         &[
             "arena", "channel", "client", "config", "limits", "net", "pool", "proto", "shared",
-            "sim", "stats", "status", "sys", "upstream",
+            "sim", "stats", "status", "sys", "timers", "upstream",
         ],
     ),
     ("demo", &["sys"]),
@@ -44,6 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("notify", &["sys"]),
     ("pid_file", &["limits", "sys"]),
     ("privilege", &["config", "sys"]),
+    ("timers", &[]),
     ("layering", &[]),
     (
         "main",

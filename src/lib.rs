@@ -20,7 +20,7 @@
 //! | [`area`] | what the processes share: client limit, log lines, what workers publish |
 //! | [`sequencer`], [`tick`] | datagrams in order, gathered into runs; when their socket is read |
 //! | [`send_queue`] | what waits to be written to a socket |
-//! | [`arena`], [`pool`], [`limits`] | ids that notice what is gone; buffers; every bound |
+//! | [`arena`], [`pool`], [`timers`], [`limits`] | ids that notice what is gone; buffers; deadlines; every bound |
 //! | [`demo`] | the test source of `flowgate demo` |
 //!
 //! Dependencies point down this list; `layering` (tests) holds the rule. Entities never import one another or
@@ -55,5 +55,6 @@ pub mod stats;
 pub mod status;
 pub mod sys;
 pub mod tick;
+pub mod timers;
 pub mod upstream;
 pub mod web;

@@ -19,7 +19,6 @@ pub mod ready;
 pub mod slots;
 #[cfg(test)]
 mod tests;
-pub mod timers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -38,6 +37,7 @@ use crate::net::{
 };
 use crate::pool::Run;
 use crate::shared::Shared;
+use crate::timers::Timers;
 use crate::upstream::connect::SocketChange;
 use crate::upstream::http::Fetch;
 use crate::upstream::{Ending, Grant, Outcome, UpstreamError};
@@ -51,7 +51,6 @@ use slots::{
     ChannelId, ChannelSlot, ClientId, ClientPipe, ClientSlot, Feed, ListenerId, ListenerSlot,
     UpstreamId, UpstreamSlot,
 };
-use timers::Timers;
 
 /// The stream router.
 pub struct Router {
@@ -62,7 +61,7 @@ pub struct Router {
     idles: Idles,
     owners: Owners,
     run: RunQueue,
-    timers: Timers,
+    timers: Timers<Entity>,
     graveyard: Vec<Entity>,
     waiters: Waiters,
     complaints: Complaints,
