@@ -15,3 +15,4 @@ pub mod rtp;
 pub mod rtsp;
 pub mod seek;
 pub mod url;
+pub mod websocket;
