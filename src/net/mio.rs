@@ -76,7 +76,7 @@ impl MioNet {
         Ok(())
     }
 
-    fn fd(&self, socket: SocketId) -> io::Result<&OwnedFd> {
+    pub(super) fn fd(&self, socket: SocketId) -> io::Result<&OwnedFd> {
         self.sockets
             .get(key(socket))
             .ok_or_else(|| io::ErrorKind::NotConnected.into())
@@ -89,7 +89,7 @@ impl MioNet {
     }
 
     /// Keeps a stream or listener and registers both directions, once.
-    fn add_polled(&mut self, socket: OsSocket) -> io::Result<SocketId> {
+    pub(super) fn add_polled(&mut self, socket: OsSocket) -> io::Result<SocketId> {
         let id = self.add(socket);
         match self.register(id, Interest::READABLE | Interest::WRITABLE) {
             Ok(()) => Ok(id),
@@ -128,7 +128,7 @@ fn socket_id(token: Token) -> SocketId {
     )
 }
 
-fn stream_socket(address: SocketAddr) -> io::Result<OsSocket> {
+pub(super) fn stream_socket(address: SocketAddr) -> io::Result<OsSocket> {
     // `Type::STREAM` of socket2 is close-on-exec already.
     let socket = OsSocket::new(
         Domain::for_address(address),
@@ -170,7 +170,7 @@ fn bind_interface(socket: &OsSocket, interface: Option<&str>) -> io::Result<()> 
     })
 }
 
-fn keepalive() -> TcpKeepalive {
+pub(super) fn keepalive() -> TcpKeepalive {
     let (idle, interval, probes) = KEEPALIVE;
     TcpKeepalive::new()
         .with_time(idle)

@@ -6,6 +6,7 @@
 //! between a socket and its user transforms the bytes; TLS is one ([`tls`]).
 
 mod listener;
+mod measure;
 pub mod mio;
 mod peer;
 mod rejoin;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 pub use self::listener::{Listener, Place};
 pub use self::peer::Peer;
+pub use self::measure::{TcpInfo, Tuning};
 pub use self::stage::Stage;
 use crate::arena::Id;
 use crate::pool::Packet;

@@ -4,7 +4,7 @@ use std::io;
 use std::mem::{MaybeUninit, offset_of, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::{check, set_option};
+use super::{check, check_bytes, set_option};
 
 /// How many times in a row the peer has not answered: retransmissions of data or probes of a closed window.
 ///
@@ -55,4 +55,64 @@ pub fn unread_bytes(fd: BorrowedFd<'_>) -> io::Result<usize> {
 pub fn set_receive_low_water(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
     let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     set_option(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, &bytes)
+}
+
+/// Fills `out` with the front of the kernel's `tcp_info` and returns how much of it is filled: the kernel's own
+/// length where that is less. A field exists only if it lies wholly inside (`linux/tcp.h`).
+///
+/// # Errors
+///
+/// What `getsockopt` reports.
+pub fn info(fd: BorrowedFd<'_>, out: &mut [u8]) -> io::Result<usize> {
+    let mut len = libc::socklen_t::try_from(out.len()).unwrap_or(libc::socklen_t::MAX);
+    // SAFETY: `out` has room for `len` bytes, and both outlive the call.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            out.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    })?;
+    Ok((len as usize).min(out.len()))
+}
+
+/// How many bytes the kernel has of this end that the peer has not acknowledged (Linux `SIOCOUTQ`, `tcp(7)`).
+///
+/// # Errors
+///
+/// What `ioctl` reports.
+pub fn unacknowledged_bytes(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: `SIOCOUTQ`, which is `TIOCOUTQ`, writes one `int`, and `bytes` is one that outlives the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// Sets how many unsent bytes make a socket count as full (`TCP_NOTSENT_LOWAT`, `tcp(7)`).
+///
+/// # Errors
+///
+/// What `setsockopt` reports.
+pub fn set_unsent_low_water(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &bytes)
+}
+
+/// Copies the front of what waits in a socket into `out` without taking it (`MSG_PEEK`, `recv(2)`).
+///
+/// # Errors
+///
+/// What `recv` reports, `WouldBlock` included.
+pub fn peek(fd: BorrowedFd<'_>, out: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: `out` is writable for its whole length and outlives the call.
+    check_bytes(unsafe {
+        libc::recv(
+            fd.as_raw_fd(),
+            out.as_mut_ptr().cast(),
+            out.len(),
+            libc::MSG_PEEK | libc::MSG_DONTWAIT,
+        )
+    })
 }

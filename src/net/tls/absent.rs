@@ -38,6 +38,15 @@ impl TlsConfig {
         ca_file.map_or(Ok(Self(())), |_| Err(TlsError))
     }
 
+    /// Nothing to trust anybody with.
+    ///
+    /// # Errors
+    ///
+    /// Always.
+    pub fn trusting_everybody() -> Result<Self, TlsError> {
+        Err(TlsError)
+    }
+
     /// Refuses.
     ///
     /// # Errors
@@ -45,6 +54,30 @@ impl TlsConfig {
     /// Always.
     pub fn connect(&self, _host: &str) -> Result<TlsStage, TlsError> {
         Err(TlsError)
+    }
+}
+
+/// The settings of no server.
+#[derive(Debug, Clone)]
+pub enum TlsServer {}
+
+impl TlsServer {
+    /// Refuses.
+    ///
+    /// # Errors
+    ///
+    /// Always.
+    pub fn load(_certificate: &Path, _key: &Path) -> Result<Self, TlsError> {
+        Err(TlsError)
+    }
+
+    /// Cannot be called.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn accept(&self) -> Result<Box<dyn Stage>, TlsError> {
+        match *self {}
     }
 }
 

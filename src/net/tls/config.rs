@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::verify::Verifier;
+use super::verify::{Anybody, Verifier};
 use super::{TlsError, TlsStage};
 use crate::limits::TLS_SESSIONS_MAX;
 
@@ -57,6 +58,21 @@ impl TlsConfig {
             shared: Arc::new(SharedConfig {
                 own,
                 client: OnceLock::new(),
+            }),
+        })
+    }
+
+    /// Settings that take any certificate, for programs that measure and do not mind who answers.
+    ///
+    /// # Errors
+    ///
+    /// None; a build without TLS has one.
+    pub fn trusting_everybody() -> Result<Self, TlsError> {
+        let config = with_verifier(Arc::new(Anybody));
+        Ok(Self {
+            shared: Arc::new(SharedConfig {
+                own: RootCertStore::empty(),
+                client: OnceLock::from(Arc::new(config)),
             }),
         })
     }
@@ -158,19 +174,24 @@ fn add_bundle(store: &mut RootCertStore, bundle: &Path) {
 
 fn client_config(store: RootCertStore) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone())
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider)
         .build()
         .map_err(|_| TlsError::NoAuthorities)?;
-    let mut config = ClientConfig::builder_with_provider(provider)
+    Ok(with_verifier(Arc::new(Verifier::new(verifier))))
+}
+
+fn with_verifier(verifier: Arc<dyn ServerCertVerifier>) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider knows TLS 1.2 and 1.3")
-        // What rustls calls dangerous is to leave checks out; `Verifier` accepts nothing more than rustls does.
+        // What rustls calls dangerous is to leave checks out; `Verifier` accepts nothing more than rustls does, and
+        // `Anybody` is what was asked for.
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Verifier::new(verifier)))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::in_memory_sessions(TLS_SESSIONS_MAX);
-    Ok(config)
+    config
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! TLS towards upstreams: a [`Stage`](super::Stage) made of rustls, with the `ring` provider.
+//! TLS, mostly towards upstreams: a [`Stage`](super::Stage) made of rustls, with the `ring` provider.
 //!
 //! [`TlsConfig`] owns what all connections share: the certificate authorities, which are loaded when the first
-//! connection wants them, and the sessions to resume. [`TlsStage`] is one connection. There is no mode that does
-//! not check certificates; a private authority is added by its file instead. Servers, client certificates and
-//! revocation lists are not here.
+//! connection wants them, and the sessions to resume. [`TlsStage`] is one connection. The router has no mode that
+//! does not check certificates; a private authority is added by its file instead. [`TlsServer`] is the other side, for
+//! the probe. Client certificates and revocation lists are not here.
 //!
 //! Everything is compiled with the cargo feature `tls` only; without it, asking for TLS is answered with an error.
 
@@ -15,6 +15,8 @@ mod config;
 #[cfg(feature = "tls")]
 mod error;
 #[cfg(feature = "tls")]
+mod server;
+#[cfg(feature = "tls")]
 mod stage;
 #[cfg(all(test, feature = "tls"))]
 mod tests;
@@ -25,10 +27,11 @@ mod verify;
 pub use self::{
     config::TlsConfig,
     error::{CertificateProblem, TlsError},
+    server::TlsServer,
     stage::TlsStage,
 };
 
 #[cfg(not(feature = "tls"))]
 mod absent;
 #[cfg(not(feature = "tls"))]
-pub use absent::{TlsConfig, TlsError, TlsStage};
+pub use absent::{TlsConfig, TlsError, TlsServer, TlsStage};

@@ -1,4 +1,4 @@
-//! `TlsStage`: the client's side of one TLS connection.
+//! `TlsStage`: one TLS connection, of a client or of a server.
 //!
 //! Ciphertext is read from the socket in large pieces into `staged` and handed to rustls one record at a time, and
 //! only when the plaintext of the record before it is gone. So a user who stops reading leaves at most one
@@ -14,7 +14,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
 use super::TlsError;
 use crate::limits::{
@@ -25,10 +25,10 @@ use crate::net::{Io, Net, Stage, Watched, Writer};
 /// Bytes before a record's fragment: type, version, 16-bit big-endian length (RFC 8446 §5.1).
 const RECORD_HEADER_BYTES: usize = 5;
 
-/// The client's side of one TLS connection.
+/// One TLS connection.
 pub struct TlsStage {
-    connection: ClientConnection,
-    /// Who was asked for, for error messages.
+    connection: Connection,
+    /// Who was asked for, or what to call the peer, for error messages.
     server: String,
     staged: Staged,
     /// Plaintext that waits in `connection`.
@@ -63,8 +63,19 @@ impl TlsStage {
         name: ServerName<'static>,
     ) -> Result<Self, TlsError> {
         let server = name.to_str().into_owned();
-        let mut connection = ClientConnection::new(config, name)
+        let connection = ClientConnection::new(config, name)
             .map_err(|error| TlsError::of_connection(&server, error))?;
+        Self::over(connection.into(), server)
+    }
+
+    pub(super) fn accept(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
+        let client = "the client".to_owned();
+        let connection = ServerConnection::new(config)
+            .map_err(|error| TlsError::of_connection(&client, error))?;
+        Self::over(connection.into(), client)
+    }
+
+    fn over(mut connection: Connection, server: String) -> Result<Self, TlsError> {
         connection.set_buffer_limit(Some(TLS_WRITE_BYTES_MAX));
         let mut stage = Self {
             connection,
