@@ -45,6 +45,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pid_file", &["limits", "sys"]),
     ("privilege", &["config", "sys"]),
     ("timers", &[]),
+    (
+        "probe",
+        &["arena", "limits", "net", "proto", "sys", "timers"],
+    ),
     ("layering", &[]),
     (
         "main",
@@ -57,6 +61,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "net",
             "pid_file",
             "privilege",
+            "probe",
             "router",
             "sys",
         ],

@@ -22,6 +22,7 @@
 //! | [`send_queue`] | what waits to be written to a socket |
 //! | [`arena`], [`pool`], [`timers`], [`limits`] | ids that notice what is gone; buffers; deadlines; every bound |
 //! | [`demo`] | the test source of `flowgate demo` |
+//! | [`probe`] | `flowgate probe`: does back pressure travel through a chain of proxies? |
 //!
 //! Dependencies point down this list; `layering` (tests) holds the rule. Entities never import one another or
 //! the router: the router keeps the ids that join them.
@@ -44,6 +45,7 @@ pub mod notify;
 pub mod pid_file;
 pub mod pool;
 pub mod privilege;
+pub mod probe;
 pub mod proto;
 pub mod router;
 pub mod send_queue;

@@ -270,6 +270,39 @@ pub const TLS_HELD_BYTES_MAX: usize = TLS_READ_BYTES + (16 << 10) + TLS_WRITE_BY
 /// Servers whose sessions are kept for resumption; the oldest gives way.
 pub const TLS_SESSIONS_MAX: usize = 32;
 
+// ---- The probe (probe spec B) -----------------------------------------------------------------------------
+
+/// Bytes read or written on one connection per turn, so that a fast one does not delay the samples of others.
+pub const PROBE_BYTES_PER_TURN: usize = 256 << 10;
+/// The one buffer of the probe that bytes are read into and made in, bytes.
+pub const PROBE_BUFFER_BYTES: usize = 64 << 10;
+/// Lines of output that wait for whoever reads them.
+pub const PROBE_LINES_WAITING_MAX: usize = 8192;
+/// A server looks at the first bytes of a connection for at most this long (probe spec B.5.1).
+pub const PROBE_DETECT_WAIT: Duration = Duration::from_millis(200);
+/// A hello or a request must be complete this long after the connection was made.
+pub const PROBE_HELLO_WAIT: Duration = Duration::from_secs(10);
+/// A peer that has not answered a hello after this long is a sink (probe spec B.5.5).
+pub const PROBE_REPLY_WAIT: Duration = Duration::from_secs(2);
+/// Each address of a server is tried for so long.
+pub const PROBE_CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// Connections that are being made at a time: what a backlog takes.
+pub const PROBE_CONNECTING_MAX: usize = 256;
+/// Once all connections have ended, the control connection may take this long to show whether the other end is gone.
+pub const PROBE_GONE_WAIT: Duration = Duration::from_millis(500);
+/// A sample that comes later than this is counted: it falsifies times.
+pub const PROBE_LATE: Duration = Duration::from_millis(50);
+/// Runs that a server remembers.
+pub const PROBE_RUNS_MAX: usize = 64;
+/// Reports and views that wait for a client, bytes; while there are more none is added.
+pub const PROBE_REPORTS_WAITING_BYTES_MAX: usize = 1 << 20;
+/// Interval of the views that web pages get.
+pub const PROBE_WATCH_INTERVAL: Duration = Duration::from_millis(250);
+/// After the last byte a peer may take this long to close.
+pub const PROBE_CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// A paced sender looks at the clock at least this often.
+pub const PROBE_PACED_WAIT_MAX: Duration = Duration::from_secs(60);
+
 const _: () = {
     assert!(BUFFER_BYTES_MIN.is_power_of_two() && BUFFER_BYTES_MAX.is_power_of_two());
     assert!(BUFFER_BYTES_MIN >= POOL_UNIT_BYTES);

@@ -15,9 +15,14 @@ use flowgate::net::tls::TlsConfig;
 use flowgate::pid_file::{PidFile, PidFileError};
 use flowgate::privilege::Identity;
 use flowgate::router::Router;
-use flowgate::{demo, logger, pid_file, sys};
+use flowgate::{demo, logger, pid_file, probe, sys};
 
 fn main() -> ExitCode {
+    // A program of its own in the same binary, with other options.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|word| word == "probe") {
+        return probe::run(arguments.collect());
+    }
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(error) => {

@@ -20,7 +20,7 @@ pub(super) fn help(program: &str) -> String {
          Version {}\n\
          Licensed under MIT or Apache-2.0, at your choice; without any warranty\n\
          \n\
-         Usage: {program} [options]\n       {program} demo [options]\n\
+         Usage: {program} [options]\n       {program} demo [options]\n       {program} probe --help\n\
          \n\
          demo serves a test pattern of its own, on this host only: its defaults are\n\
          -l 127.0.0.1:5140 -m 64 -v 2\n",
@@ -78,6 +78,7 @@ mod tests {
         assert_eq!(lines.next(), Some(""));
         assert_eq!(lines.next(), Some("Usage: flowgate [options]"));
         assert_eq!(lines.next(), Some("       flowgate demo [options]"));
+        assert_eq!(lines.next(), Some("       flowgate probe --help"));
     }
 
     #[test]

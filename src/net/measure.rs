@@ -76,13 +76,17 @@ impl MioNet {
         }
     }
 
-    /// As [`Net::listen`](super::Net::listen), with a receive buffer that accepted connections inherit. A wildcard
-    /// IPv6 address takes IPv4 connections too.
+    /// Listens, with a receive buffer that accepted connections inherit; returns the address that it is bound to too. A
+    /// wildcard IPv6 address takes IPv4 connections as well.
     ///
     /// # Errors
     ///
     /// What the system reports, for instance `AddrInUse`.
-    pub fn listen_tuned(&mut self, address: SocketAddr, tuning: &Tuning) -> io::Result<SocketId> {
+    pub fn listen_tuned(
+        &mut self,
+        address: SocketAddr,
+        tuning: &Tuning,
+    ) -> io::Result<(SocketId, SocketAddr)> {
         let socket = stream_socket(address)?;
         if address.is_ipv6() {
             socket.set_only_v6(false)?;
@@ -91,7 +95,8 @@ impl MioNet {
         tune(SockRef::from(&socket), tuning)?;
         socket.bind(&address.into())?;
         socket.listen(LISTEN_BACKLOG)?;
-        self.add_polled(socket)
+        let bound = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok((self.add_polled(socket)?, bound))
     }
 
     /// Sets the buffers of an open connection.

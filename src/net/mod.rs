@@ -20,8 +20,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 pub use self::listener::{Listener, Place};
-pub use self::peer::Peer;
 pub use self::measure::{TcpInfo, Tuning};
+pub use self::peer::Peer;
 pub use self::stage::Stage;
 use crate::arena::Id;
 use crate::pool::Packet;

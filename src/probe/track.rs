@@ -1,0 +1,721 @@
+//! What the client makes of one connection: the hold, the stall, where the bytes sat, the verdict (probe spec B.7, B.9).
+//!
+//! Pure. It is told what either end says about itself, whichever of the two is this program, and when. What neither
+//! end can say stays unknown.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::sender::{Interval, SenderView};
+use super::wire::Report;
+
+/// What a run is judged by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    /// A sender that is blocked for so long has stalled.
+    pub stall_min: Duration,
+    /// More bytes accepted in a hold mean that nothing propagates.
+    pub absorb_max: u64,
+    /// After the hold a sender must get on within this time.
+    pub resume: Duration,
+    /// The longest hold.
+    pub hold: Duration,
+    /// Interval of samples and reports.
+    pub sample: Duration,
+    /// Bytes that a paced sender would offer during the longest hold; `None` without a pace.
+    pub offered: Option<u64>,
+}
+
+/// Whether back pressure travels through the chain; the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It does.
+    Yes,
+    /// The run does not tell.
+    Inconclusive,
+    /// It does not.
+    No,
+    /// Bytes were lost or changed.
+    Corrupt,
+}
+
+impl Verdict {
+    /// As in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Yes => "yes",
+            Verdict::Inconclusive => "inconclusive",
+            Verdict::No => "no",
+            Verdict::Corrupt => "corrupt",
+        }
+    }
+}
+
+/// Why a verdict is what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The sender stalled in the hold and went on after it.
+    Propagates,
+    /// A byte is wrong.
+    Altered,
+    /// Bytes did not arrive.
+    Lost,
+    /// The sender could go on for more than `--max-absorb` bytes.
+    MaxAbsorb,
+    /// The sender never had to wait for long.
+    NoStall,
+    /// The chain ended the connection instead of slowing it down.
+    ChainClosed,
+    /// The sender was done while nothing had arrived.
+    BufferedByProxy,
+    /// Sender and control connection ended together: the other end is gone.
+    PeerGone,
+    /// The hold was shorter than a stall.
+    HoldTooShort,
+    /// The hold never began.
+    NoHold,
+    /// The sender's pace was too slow to fill anything.
+    TooLittleOffered,
+    /// It stalled, and did not go on.
+    NotResumed,
+    /// Nothing is known about the sender.
+    SenderUnknown,
+    /// Nothing was read before the hold.
+    NoFlow,
+    /// The connection was never made.
+    NotConnected,
+    /// The run took longer than `--timeout`.
+    Timeout,
+}
+
+impl Reason {
+    /// All of them.
+    const ALL: [Reason; 16] = [
+        Reason::Propagates,
+        Reason::Altered,
+        Reason::Lost,
+        Reason::MaxAbsorb,
+        Reason::NoStall,
+        Reason::ChainClosed,
+        Reason::BufferedByProxy,
+        Reason::PeerGone,
+        Reason::HoldTooShort,
+        Reason::NoHold,
+        Reason::TooLittleOffered,
+        Reason::NotResumed,
+        Reason::SenderUnknown,
+        Reason::NoFlow,
+        Reason::NotConnected,
+        Reason::Timeout,
+    ];
+
+    /// By its name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
+    /// As in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Propagates => "propagates",
+            Reason::Altered => "altered",
+            Reason::Lost => "lost",
+            Reason::MaxAbsorb => "max_absorb",
+            Reason::NoStall => "no_stall",
+            Reason::ChainClosed => "chain_closed",
+            Reason::BufferedByProxy => "buffered_by_proxy",
+            Reason::PeerGone => "peer_gone",
+            Reason::HoldTooShort => "hold_too_short",
+            Reason::NoHold => "no_hold",
+            Reason::TooLittleOffered => "too_little_offered",
+            Reason::NotResumed => "not_resumed",
+            Reason::SenderUnknown => "sender_unknown",
+            Reason::NoFlow => "no_flow",
+            Reason::NotConnected => "not_connected",
+            Reason::Timeout => "timeout",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::Propagates => "the sender stalled in the hold and went on after it",
+            Reason::Altered => "bytes were changed on the way",
+            Reason::Lost => "bytes did not arrive",
+            Reason::MaxAbsorb => "the sender could go on beyond --max-absorb during the hold",
+            Reason::NoStall => "the sender did not stall during the hold",
+            Reason::ChainClosed => "the chain closed the connection instead of slowing it down",
+            Reason::BufferedByProxy => "the sender finished while nothing had arrived",
+            Reason::PeerGone => "the other end went away",
+            Reason::HoldTooShort => "the hold was shorter than --stall-min",
+            Reason::NoHold => "the hold did not begin",
+            Reason::TooLittleOffered => "the sender's pace was too slow to fill the buffers",
+            Reason::NotResumed => "the sender stalled and did not go on within --resume",
+            Reason::SenderUnknown => "nothing is known about the sender",
+            Reason::NoFlow => "nothing was read before the hold",
+            Reason::NotConnected => "the connection was not made",
+            Reason::Timeout => "the run took longer than --timeout",
+        })
+    }
+}
+
+/// Where the bytes are that were accepted and not consumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absorbed {
+    /// All of them.
+    pub total: u64,
+    /// In the sender's kernel, never sent.
+    pub local_unsent: Option<u64>,
+    /// Sent and not acknowledged.
+    pub local_unacked: Option<u64>,
+    /// In the receiver's kernel.
+    pub remote_unread: Option<u64>,
+}
+
+impl Absorbed {
+    /// In the hops between: what the ends do not account for. Unknown if any of the three is.
+    pub fn in_chain(&self) -> Option<u64> {
+        let ends = self.local_unsent? + self.local_unacked? + self.remote_unread?;
+        Some(self.total.saturating_sub(ends))
+    }
+}
+
+/// The hold of one connection.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hold {
+    /// When it began.
+    pub began_at: Instant,
+    /// When it ended.
+    pub ended_at: Option<Instant>,
+    /// Bytes accepted before it.
+    pub accepted_before: u64,
+    /// Bytes accepted in it.
+    pub accepted: u64,
+    /// Its last stall, and when that began.
+    pub stall: Option<(Instant, Interval)>,
+    /// Where the bytes sat while nothing moved.
+    pub absorbed: Option<Absorbed>,
+}
+
+/// A place in the receiver's stream: seconds by its clock, and bytes consumed.
+type Mark = (f64, u64);
+
+/// Everything known about one connection.
+#[derive(Debug, Clone)]
+pub struct Track {
+    /// Whether its receiver holds.
+    pub is_held: bool,
+    /// The sender's latest word.
+    pub sender: Option<SenderView>,
+    /// The receiver's latest word.
+    pub receiver: Option<Report>,
+    /// The hold.
+    pub hold: Option<Hold>,
+    /// Time from the end of the hold to the sender's next byte.
+    pub resumed_after: Option<Duration>,
+    /// Why it ended before it was done.
+    pub error: Option<String>,
+    /// It ended by itself, and in the hold.
+    pub closed_in_hold: bool,
+    /// The sender has written all that was announced.
+    pub is_complete: bool,
+    /// The sender, which is the other end, has closed.
+    pub is_sender_done: bool,
+    still: Option<(u64, u64, u64)>,
+    warm: Option<Mark>,
+    free: [Option<Mark>; 2],
+    gap: f64,
+}
+
+impl Track {
+    /// A connection about which nothing is known yet.
+    pub fn new(is_held: bool) -> Self {
+        Self {
+            is_held,
+            sender: None,
+            receiver: None,
+            hold: None,
+            resumed_after: None,
+            error: None,
+            closed_in_hold: false,
+            is_complete: false,
+            is_sender_done: false,
+            still: None,
+            warm: None,
+            free: [None; 2],
+            gap: 0.0,
+        }
+    }
+
+    /// Whether it is in its hold.
+    pub fn is_in_hold(&self) -> bool {
+        self.hold.is_some_and(|hold| hold.ended_at.is_none())
+    }
+
+    /// Whether its hold is over.
+    pub fn is_past_hold(&self) -> bool {
+        self.hold.is_some_and(|hold| hold.ended_at.is_some())
+    }
+
+    /// Whether it has stalled and, if the receiver speaks, the bytes have come to rest.
+    pub fn is_settled(&self) -> bool {
+        self.hold.is_some_and(|hold| {
+            hold.stall.is_some() && (hold.absorbed.is_some() || self.receiver.is_none())
+        })
+    }
+
+    /// Whether more was accepted in the hold than may be.
+    pub fn is_exceeded(&self, rules: &Rules) -> bool {
+        self.hold
+            .is_some_and(|hold| hold.accepted > rules.absorb_max)
+    }
+
+    /// The hold begins.
+    pub fn begin_hold(&mut self, now: Instant) {
+        if self.hold.is_none() {
+            let accepted = self.sender.as_ref().map_or(0, |sender| sender.accepted);
+            // Word of the sender may be older than that of the receiver, who cannot have read more than was sent.
+            let consumed = self.receiver.as_ref().map_or(0, |report| report.consumed);
+            self.hold = Some(Hold {
+                began_at: now,
+                ended_at: None,
+                accepted_before: accepted.max(consumed),
+                accepted: 0,
+                stall: None,
+                absorbed: None,
+            });
+        }
+    }
+
+    /// The hold ends.
+    pub fn end_hold(&mut self, now: Instant) {
+        if let Some(hold) = &mut self.hold
+            && hold.ended_at.is_none()
+        {
+            hold.ended_at = Some(now);
+            // It may have gone on before word of the end came.
+            if hold.stall.is_some() && self.sender.as_ref().is_some_and(|s| s.blocked.is_none()) {
+                self.resumed_after = Some(Duration::ZERO);
+            }
+        }
+    }
+
+    /// The sender, which is this program, has now had so many bytes accepted in all.
+    pub fn note_accepted(&mut self, accepted: u64) {
+        if let Some(hold) = self.hold.as_mut().filter(|hold| hold.ended_at.is_none()) {
+            hold.accepted = accepted.saturating_sub(hold.accepted_before);
+        }
+    }
+
+    /// The sender says something about itself.
+    pub fn note_sender(&mut self, now: Instant, view: SenderView, rules: &Rules) {
+        if let Some(hold) = &mut self.hold {
+            let accepted = view.accepted.saturating_sub(hold.accepted_before);
+            if hold.ended_at.is_none() {
+                hold.accepted = accepted;
+                if let Some(blocked) = view.blocked
+                    && Duration::from_secs_f64(blocked.length) >= rules.stall_min
+                {
+                    let length = Duration::from_secs_f64(blocked.length);
+                    let began_at = now.checked_sub(length).unwrap_or(now);
+                    // Word of the hold comes late by a sample at most.
+                    let earliest = hold.began_at.checked_sub(2 * rules.sample);
+                    if earliest.is_none_or(|earliest| began_at >= earliest) {
+                        hold.stall = Some((began_at.max(hold.began_at), blocked));
+                    }
+                }
+            } else if self.resumed_after.is_none()
+                && accepted > hold.accepted
+                && let Some(ended_at) = hold.ended_at
+            {
+                self.resumed_after = Some(now.saturating_duration_since(ended_at));
+            }
+        }
+        self.sender = Some(view);
+        self.look_where_bytes_are();
+    }
+
+    /// The receiver says something about itself. What is older than what it said before is passed over.
+    pub fn note_receiver(&mut self, now: Instant, report: Report) {
+        if self
+            .receiver
+            .as_ref()
+            .is_some_and(|last| last.number >= report.number)
+        {
+            return;
+        }
+        let (state, step) = (report.state.clone(), report.step);
+        if self.hold.is_none() && report.consumed > 0 {
+            self.warm = Some((report.at, report.consumed));
+        }
+        if self.free[0].is_some() && self.free[1].is_none() {
+            self.gap = self.gap.max(report.gap);
+        }
+        self.receiver = Some(report);
+        match state.as_str() {
+            "hold" => self.begin_hold(now),
+            "wait" => {}
+            _ if self.is_in_hold() && step > 0 => self.end_hold(now),
+            _ => {}
+        }
+        self.look_where_bytes_are();
+    }
+
+    /// The hold of the others begins, or has ended; this connection reads all the time.
+    pub fn mark_free(&mut self) {
+        let mark = self
+            .receiver
+            .as_ref()
+            .map(|report| (report.at, report.consumed));
+        match self.free {
+            [None, _] => self.free[0] = mark,
+            [Some(_), None] => self.free[1] = mark,
+            _ => {}
+        }
+    }
+
+    /// Bytes per second before the hold.
+    pub fn warmup_rate(&self) -> Option<f64> {
+        let (at, consumed) = self.free[0].or(self.warm)?;
+        (at > 0.0).then(|| consumed as f64 / at)
+    }
+
+    /// The rate during the hold of the others in percent of that before, and the longest time without data.
+    pub fn isolation(&self) -> Option<(f64, f64)> {
+        let [Some((began, before)), Some((ended, after))] = self.free else {
+            return None;
+        };
+        let rate = after.saturating_sub(before) as f64 / (ended - began).max(1e-3);
+        Some((100.0 * rate / self.warmup_rate()?.max(1.0), self.gap))
+    }
+
+    /// Bytes that were accepted and did not arrive, once both ends are done.
+    pub fn lost(&self) -> Option<u64> {
+        let consumed = self
+            .receiver
+            .as_ref()
+            .filter(|report| report.is_final)?
+            .consumed;
+        Some(self.sender.as_ref()?.accepted.saturating_sub(consumed))
+    }
+
+    /// The verdict. `is_peer_gone` says that the control connection has ended too.
+    pub fn verdict(&self, rules: &Rules, is_peer_gone: bool) -> (Verdict, Reason) {
+        if self
+            .receiver
+            .as_ref()
+            .is_some_and(|report| report.bad_at.is_some())
+        {
+            return (Verdict::Corrupt, Reason::Altered);
+        }
+        if self.error.is_none() && self.lost().is_some_and(|lost| lost > 0) {
+            return (Verdict::Corrupt, Reason::Lost);
+        }
+        if self.is_exceeded(rules) {
+            return (Verdict::No, Reason::MaxAbsorb);
+        }
+        if is_peer_gone && self.error.is_some() {
+            return (Verdict::Inconclusive, Reason::PeerGone);
+        }
+        let Some(sender) = &self.sender else {
+            return (Verdict::Inconclusive, Reason::SenderUnknown);
+        };
+        let consumed = self.receiver.as_ref().map(|report| report.consumed);
+        if self.is_complete && sender.accepted > 0 && consumed == Some(0) {
+            return (Verdict::No, Reason::BufferedByProxy);
+        }
+        if self.closed_in_hold {
+            return (Verdict::No, Reason::ChainClosed);
+        }
+        if self.is_held && self.hold.is_some() && consumed == Some(0) {
+            return (Verdict::Inconclusive, Reason::NoFlow);
+        }
+        let Some(hold) = &self.hold else {
+            return (Verdict::Inconclusive, Reason::NoHold);
+        };
+        match (hold.stall, self.resumed_after) {
+            (Some(_), Some(after)) if after <= rules.resume => (Verdict::Yes, Reason::Propagates),
+            (Some(_), _) => (Verdict::Inconclusive, Reason::NotResumed),
+            // A sink reads as it likes, so bytes that went through say nothing.
+            (None, _) if self.receiver.is_none() => (Verdict::Inconclusive, Reason::NoStall),
+            (None, _) if rules.hold < rules.stall_min => {
+                (Verdict::Inconclusive, Reason::HoldTooShort)
+            }
+            (None, _) if hold.ended_at.is_none() => (Verdict::Inconclusive, Reason::NoStall),
+            (None, _) => match rules.offered {
+                Some(offered) if offered <= rules.absorb_max => {
+                    (Verdict::Inconclusive, Reason::TooLittleOffered)
+                }
+                _ => (Verdict::No, Reason::NoStall),
+            },
+        }
+    }
+
+    /// While the sender is stalled and two reports agree, what was accepted and not consumed is where it is.
+    fn look_where_bytes_are(&mut self) {
+        let (Some(sender), Some(receiver)) = (&self.sender, &self.receiver) else {
+            return;
+        };
+        let now = (sender.accepted, receiver.consumed, receiver.number);
+        let before = self.still.replace(now);
+        let Some(hold) = self.hold.as_mut().filter(|hold| hold.ended_at.is_none()) else {
+            return;
+        };
+        if hold.stall.is_none() || sender.blocked.is_none() {
+            return;
+        }
+        match before {
+            Some((accepted, consumed, number)) if (accepted, consumed) == (now.0, now.1) => {
+                // The same report again proves nothing; remember the older one.
+                if number == now.2 && hold.absorbed.is_none() {
+                    self.still = before;
+                    return;
+                }
+                hold.absorbed = Some(Absorbed {
+                    total: sender.accepted.saturating_sub(receiver.consumed),
+                    local_unsent: sender.unsent,
+                    local_unacked: sender.unacked,
+                    remote_unread: receiver.unread,
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::evidence::Class;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    fn rules() -> Rules {
+        Rules {
+            stall_min: 1000 * MS,
+            absorb_max: 1 << 20,
+            resume: 5000 * MS,
+            hold: 10_000 * MS,
+            sample: 100 * MS,
+            offered: None,
+        }
+    }
+
+    fn view(accepted: u64, blocked_ms: u64) -> SenderView {
+        let interval = Interval {
+            start: 0.0,
+            length: blocked_ms as f64 / 1000.0,
+            accepted_before: accepted,
+            class: Class::ZeroWindow,
+            rwnd_ratio: Some(1.0),
+        };
+        SenderView {
+            at: 0.0,
+            accepted,
+            blocked: (blocked_ms > 0).then_some(interval),
+            longest: None,
+            blocked_s: 0.0,
+            unsent: Some(100),
+            unacked: Some(0),
+            tcp: None,
+        }
+    }
+
+    fn report(number: u64, state: &str, step: u64, consumed: u64) -> Report {
+        Report {
+            number,
+            at: number as f64 / 10.0,
+            state: state.into(),
+            step,
+            consumed,
+            unread: Some(400),
+            ..Report::default()
+        }
+    }
+
+    /// A connection that reads, holds and stalls after 1000 bytes more.
+    fn stalled(start: Instant) -> Track {
+        let rules = rules();
+        let mut track = Track::new(true);
+        track.note_sender(start, view(5000, 0), &rules);
+        track.note_receiver(start, report(10, "hold", 1, 5000));
+        track.note_sender(start + 100 * MS, view(6000, 0), &rules);
+        track.note_receiver(start + 100 * MS, report(11, "hold", 1, 5000));
+        track.note_sender(start + 1200 * MS, view(6000, 1100), &rules);
+        track.note_receiver(start + 1200 * MS, report(12, "hold", 1, 5000));
+        track.note_sender(start + 1300 * MS, view(6000, 1200), &rules);
+        track.note_receiver(start + 1300 * MS, report(13, "hold", 1, 5000));
+        track
+    }
+
+    fn finish(track: &mut Track, start: Instant, accepted: u64, consumed: u64) {
+        track.note_receiver(start + 2000 * MS, report(20, "read", 2, 5500));
+        track.note_sender(start + 2014 * MS, view(accepted, 0), &rules());
+        let last = Report {
+            is_final: true,
+            ..report(30, "drain", 3, consumed)
+        };
+        track.note_receiver(start + 3000 * MS, last);
+    }
+
+    #[test]
+    fn a_stall_in_the_hold_that_ends_with_it_propagates() {
+        let start = start();
+        let mut track = stalled(start);
+        assert!(track.is_in_hold() && track.is_settled());
+        finish(&mut track, start, 9000, 9000);
+        assert_eq!(
+            track.verdict(&rules(), false),
+            (Verdict::Yes, Reason::Propagates)
+        );
+        let hold = track.hold.expect("a hold");
+        let (stalled_at, _) = hold.stall.expect("a stall");
+        assert_eq!(stalled_at, start + 100 * MS);
+        assert_eq!(hold.accepted, 1000);
+        let absorbed = hold.absorbed.expect("at rest");
+        assert_eq!((absorbed.total, absorbed.in_chain()), (1000, Some(500)));
+        assert_eq!(track.resumed_after, Some(14 * MS));
+        assert_eq!(track.lost(), Some(0));
+    }
+
+    #[test]
+    fn bytes_are_at_rest_only_when_two_reports_say_so() {
+        let (rules, start) = (rules(), start());
+        let mut track = Track::new(true);
+        track.note_sender(start, view(5000, 0), &rules);
+        track.note_receiver(start, report(1, "hold", 1, 4000));
+        for step in 0..10 {
+            track.note_sender(start + 1100 * MS, view(6000, 1100 + step), &rules);
+        }
+        assert!(!track.is_settled(), "it was the same report every time");
+        track.note_receiver(start + 1200 * MS, report(2, "hold", 1, 5000));
+        assert!(!track.is_settled(), "it still read");
+        track.note_receiver(start + 1300 * MS, report(3, "hold", 1, 5000));
+        assert!(track.is_settled());
+    }
+
+    #[test]
+    fn lost_and_altered_bytes_are_the_worst() {
+        let start = start();
+        let mut track = stalled(start);
+        finish(&mut track, start, 9000, 8999);
+        assert_eq!(
+            track.verdict(&rules(), false),
+            (Verdict::Corrupt, Reason::Lost)
+        );
+        let mut track = stalled(start);
+        let wrong = Report {
+            bad_at: Some(0),
+            ..report(14, "hold", 1, 5000)
+        };
+        track.note_receiver(start, wrong);
+        assert_eq!(
+            track.verdict(&rules(), false),
+            (Verdict::Corrupt, Reason::Altered)
+        );
+    }
+
+    #[test]
+    fn what_the_chain_may_do_wrong_is_told_apart() {
+        let (rules, start) = (rules(), start());
+        let mut track = stalled(start);
+        track.note_sender(start + 1400 * MS, view(3 << 20, 0), &rules);
+        assert_eq!(
+            track.verdict(&rules, false),
+            (Verdict::No, Reason::MaxAbsorb)
+        );
+
+        let mut track = stalled(start);
+        track.closed_in_hold = true;
+        track.error = Some("reset".into());
+        assert_eq!(
+            track.verdict(&rules, false),
+            (Verdict::No, Reason::ChainClosed)
+        );
+        assert_eq!(
+            track.verdict(&rules, true),
+            (Verdict::Inconclusive, Reason::PeerGone)
+        );
+
+        let mut track = Track::new(true);
+        track.note_sender(start, view(5000, 0), &rules);
+        track.note_receiver(start, report(0, "wait", 0, 0));
+        track.is_complete = true;
+        assert_eq!(
+            track.verdict(&rules, false),
+            (Verdict::No, Reason::BufferedByProxy)
+        );
+
+        let mut track = Track::new(true);
+        track.note_sender(start, view(5000, 0), &rules);
+        track.note_receiver(start, report(1, "hold", 1, 5000));
+        track.note_sender(start + 9000 * MS, view(9000, 0), &rules);
+        track.note_receiver(start + 10_000 * MS, report(100, "read", 2, 5000));
+        assert_eq!(track.verdict(&rules, false), (Verdict::No, Reason::NoStall));
+        let paced = Rules {
+            offered: Some(4000),
+            ..rules.clone()
+        };
+        assert_eq!(
+            track.verdict(&paced, false),
+            (Verdict::Inconclusive, Reason::TooLittleOffered)
+        );
+        let short = Rules {
+            hold: 500 * MS,
+            ..rules
+        };
+        assert_eq!(
+            track.verdict(&short, false),
+            (Verdict::Inconclusive, Reason::HoldTooShort)
+        );
+    }
+
+    #[test]
+    fn a_stall_that_began_long_before_the_hold_is_none_of_it() {
+        let (rules, start) = (rules(), start());
+        let mut track = Track::new(true);
+        track.note_sender(start, view(5000, 2000), &rules);
+        track.note_receiver(start, report(1, "hold", 1, 5000));
+        track.note_sender(start + 500 * MS, view(5000, 2500), &rules);
+        assert_eq!(track.hold.expect("a hold").stall, None);
+    }
+
+    #[test]
+    fn a_stall_without_end_is_inconclusive() {
+        let start = start();
+        let mut track = stalled(start);
+        track.note_receiver(start + 2000 * MS, report(20, "read", 2, 5500));
+        assert_eq!(
+            track.verdict(&rules(), false),
+            (Verdict::Inconclusive, Reason::NotResumed)
+        );
+        track.note_sender(start + 7001 * MS, view(7000, 0), &rules());
+        assert_eq!(
+            track.verdict(&rules(), false),
+            (Verdict::Inconclusive, Reason::NotResumed),
+            "too late"
+        );
+    }
+
+    #[test]
+    fn a_free_connection_is_measured_by_its_own_clock() {
+        let start = start();
+        let mut track = Track::new(false);
+        track.note_receiver(start, report(10, "read", 0, 1000));
+        track.mark_free();
+        let slower = Report {
+            gap: 0.25,
+            ..report(20, "read", 0, 1400)
+        };
+        track.note_receiver(start, slower);
+        track.mark_free();
+        assert_eq!(track.warmup_rate(), Some(1000.0));
+        assert_eq!(track.isolation(), Some((40.0, 0.25)));
+    }
+}
