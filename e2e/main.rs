@@ -10,6 +10,7 @@
 
 mod endurance;
 mod http;
+mod log;
 mod membership;
 mod permission;
 mod process;

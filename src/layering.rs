@@ -21,7 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("send_queue", &["limits", "net", "pool", "stats"]),
     ("config", &["limits", "proto", "logger"]),
     ("cli", &["config", "limits"]),
-    ("logger", &["config"]),
+    ("logger", &["config", "limits", "sys"]),
     ("net", &["arena", "limits", "pool", "sys"]),
     (
         "shared",

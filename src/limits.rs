@@ -252,6 +252,12 @@ pub const CLIENTS_LISTED_MAX: usize = 1000;
 /// Pauses of a client that are remembered.
 pub const PAUSES_KEPT_MAX: usize = 32;
 
+// ---- Logs --------------------------------------------------------------------------------------------------
+
+/// Standard output is made so large if it is a pipe, bytes: what waits there when nobody reads the log. Chosen: the
+/// most an unprivileged process is given (`pipe(7)`), some 10,000 lines.
+pub const LOG_PIPE_BYTES: usize = 1 << 20;
+
 // ---- TLS towards upstreams ---------------------------------------------------------------------------------
 
 /// Largest record, bytes: header, 2^14 bytes of plaintext and what TLS 1.2 allows for protection (RFC 5246

@@ -1,7 +1,7 @@
 //! The `flowgate` program: arguments, logger, router, exit status.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -146,8 +146,7 @@ fn print_config(invocation: &Invocation) -> ExitCode {
 /// Runs the router until it is told to stop. `ready` is called once clients can connect.
 fn run(loaded: Loaded, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Failure> {
     let config = loaded.config;
-    let timestamps = config.log_timestamps || io::stderr().is_terminal();
-    logger::init(config.verbosity, timestamps).map_err(|error| error.to_string())?;
+    logger::init(config.verbosity, config.log_style).map_err(|error| error.to_string())?;
     for problem in &loaded.problems {
         log::log!(problem.level(), "{problem}");
     }

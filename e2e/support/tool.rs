@@ -13,7 +13,7 @@ pub(crate) struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Lines {
     /// Reads `source` to its end in a thread of its own.
-    fn follow(&self, source: impl Read + Send + 'static) {
+    pub(crate) fn follow(&self, source: impl Read + Send + 'static) {
         let Lines(shared) = self.clone();
         std::thread::spawn(move || {
             let mut source = BufReader::new(source);

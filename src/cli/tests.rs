@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::settings::Place;
-use crate::config::{ListenAddr, UpstreamPolicy, Verbosity};
+use crate::config::{ListenAddr, LogStyle, UpstreamPolicy, Verbosity};
 use crate::limits::LISTENERS_MAX;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -144,7 +144,7 @@ fn flags_imply_their_values() {
         xff: true,
         verbosity: Verbosity::Fatal,
         use_relative_path_in_m3u: true,
-        log_timestamps: true,
+        log_style: Some(LogStyle::Timestamps),
         ..Config::default()
     };
     assert_eq!(config, expected);

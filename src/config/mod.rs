@@ -165,8 +165,8 @@ pub struct Config {
     pub no_data_timeout: Duration,
     /// What is logged. Default [`Verbosity::Error`].
     pub verbosity: Verbosity,
-    /// Whether log lines carry time and level even if standard error is no terminal. Default false.
-    pub log_timestamps: bool,
+    /// What log lines carry besides their text. Default none: time and level if standard error is a terminal.
+    pub log_style: Option<LogStyle>,
 }
 
 impl Config {
@@ -247,7 +247,7 @@ impl Default for Config {
             flush_interval: None,
             no_data_timeout: limits::NO_DATA_TIMEOUT_DEFAULT,
             verbosity: Verbosity::Error,
-            log_timestamps: false,
+            log_style: None,
         }
     }
 }
@@ -306,6 +306,31 @@ impl From<Verbosity> for log::LevelFilter {
             Verbosity::Info => log::LevelFilter::Info,
             Verbosity::Debug => log::LevelFilter::Debug,
             Verbosity::Trace => log::LevelFilter::Trace,
+        }
+    }
+}
+
+/// What log lines carry besides their text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStyle {
+    /// Nothing: the form of the compatible router.
+    Plain,
+    /// Time (UTC) and level.
+    Timestamps,
+    /// The severity as `<3>`, as syslog and the journal of systemd understand it (`sd-daemon(3)`).
+    Syslog,
+}
+
+impl LogStyle {
+    /// All styles.
+    pub const ALL: [LogStyle; 3] = [LogStyle::Plain, LogStyle::Timestamps, LogStyle::Syslog];
+
+    /// The name by which it is chosen.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogStyle::Plain => "plain",
+            LogStyle::Timestamps => "timestamps",
+            LogStyle::Syslog => "syslog",
         }
     }
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 use super::{
     APP_PATH_PREFIX_BYTES_MAX, CHANNEL_LINGER, CHANNELS_LINGERING_MAX, CLIENTS_MAX, FAST_START_KIB,
     FLUSH_INTERVAL, HEADER_VALUE_BYTES_MAX, HTTP_CONNECT_TIMEOUT, HTTP_HEAD_TIMEOUT,
-    HTTP_IDLE_TIMEOUT, Hostname, MCAST_REJOIN_SECONDS, NO_DATA_TIMEOUT, PAGE_PATH_BYTES_MAX,
-    POOL_BUFFERS_MAX, Token, UDP_RECEIVE_BUFFER_BYTES, UNIX_MODE_MAX, UserName, Verbosity,
+    HTTP_IDLE_TIMEOUT, Hostname, LogStyle, MCAST_REJOIN_SECONDS, NO_DATA_TIMEOUT,
+    PAGE_PATH_BYTES_MAX, POOL_BUFFERS_MAX, Token, UDP_RECEIVE_BUFFER_BYTES, UNIX_MODE_MAX,
+    UserName, Verbosity,
 };
 use crate::limits::POOL_UNIT_BYTES;
 use crate::proto::url::{Host, INTERFACE_BYTES_MAX, parse_endpoint};
@@ -273,6 +274,19 @@ pub fn verbosity(text: &str) -> Result<Verbosity, Rejected> {
         let names = Verbosity::ALL.map(Verbosity::name).join(", ");
         let last = Verbosity::Trace as u8;
         Rejected::new(text, format!("a level from 0 to {last} or one of {names}"))
+    })
+}
+
+/// [`Config::log_style`](super::Config::log_style); `auto` is `None`.
+pub fn log_style(text: &str) -> Result<Option<LogStyle>, Rejected> {
+    if text.eq_ignore_ascii_case("auto") {
+        return Ok(None);
+    }
+    let mut styles = LogStyle::ALL.into_iter();
+    let found = styles.find(|style| style.name().eq_ignore_ascii_case(text));
+    found.map(Some).ok_or_else(|| {
+        let names = LogStyle::ALL.map(LogStyle::name).join(", ");
+        Rejected::new(text, format!("one of auto, {names}"))
     })
 }
 

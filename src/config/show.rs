@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Hostname, Token, UserName, Verbosity};
+use super::{Hostname, LogStyle, Token, UserName, Verbosity};
 use crate::proto::url::Host;
 
 /// A count, a size.
@@ -73,6 +73,11 @@ pub(super) fn kib_or_off(bytes: &usize) -> String {
 /// The number of a level.
 pub(super) fn verbosity(value: &Verbosity) -> String {
     (*value as u8).to_string()
+}
+
+/// The name of a style; `auto` for none.
+pub(super) fn log_style(value: &Option<LogStyle>) -> String {
+    value.map_or("auto", LogStyle::name).to_owned()
 }
 
 /// Host and port, an IPv6 address in brackets; empty for none.

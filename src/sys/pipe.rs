@@ -38,16 +38,16 @@ impl Pipe {
         check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
         // SAFETY: the kernel has just returned both, and nothing else owns them.
         let [read_end, write_end] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
-        let wanted = libc::c_int::try_from(capacity_bytes).unwrap_or(libc::c_int::MAX);
         let fd = write_end.as_raw_fd();
-        // SAFETY: `fd` is open, and neither command takes a pointer.
-        let granted = check(unsafe { libc::fcntl(fd, libc::F_SETPIPE_SZ, wanted) })
-            // SAFETY: as above.
-            .or_else(|_| check(unsafe { libc::fcntl(fd, libc::F_GETPIPE_SZ) }))?;
+        let capacity_bytes = grow(write_end.as_fd(), capacity_bytes).or_else(|_| {
+            // SAFETY: `fd` is open, and the command takes no pointer.
+            let granted = check(unsafe { libc::fcntl(fd, libc::F_GETPIPE_SZ) })?;
+            io::Result::Ok(granted as usize)
+        })?;
         Ok(Self {
             read_end,
             write_end,
-            capacity_bytes: granted as usize,
+            capacity_bytes,
             held_bytes: Cell::new(0),
         })
     }
@@ -115,6 +115,30 @@ fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, max: usize) -> io::Result<us
             libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE,
         )
     })
+}
+
+/// Makes the pipe that `fd` is an end of hold about `bytes`, and returns what it holds.
+///
+/// # Errors
+///
+/// What `fcntl` reports: not a pipe, or more than this user may have.
+pub fn grow(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {
+    let wanted = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    // SAFETY: `fd` is open, and the command takes no pointer.
+    let granted = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETPIPE_SZ, wanted) })?;
+    Ok(granted as usize)
+}
+
+/// Whether `fd` takes something now: `PIPE_BUF` bytes if it is a pipe. Does not wait.
+pub fn is_writable(fd: BorrowedFd<'_>) -> bool {
+    let mut asked = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: `asked` is one valid `pollfd`, and outlives the call.
+    let ready = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    ready > 0
 }
 
 #[cfg(test)]

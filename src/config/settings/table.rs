@@ -35,7 +35,7 @@ macro_rules! policy {
     };
 }
 
-pub(super) static SETTINGS: [Setting; 37] = [
+pub(super) static SETTINGS: [Setting; 38] = [
     Setting {
         short: Some('l'),
         long: "listen",
@@ -491,15 +491,28 @@ pub(super) static SETTINGS: [Setting; 37] = [
     },
     Setting {
         short: None,
-        long: "log-timestamps",
-        place: Place::Global("log-timestamps"),
-        argument: Argument::Implied("yes"),
-        default: Some("no"),
-        range: Some("yes or no"),
-        description: "log time (UTC) and level even if standard error is not a terminal",
+        long: "log-style",
+        place: Place::Global("log-style"),
+        argument: Argument::Named("style"),
+        default: Some("auto"),
+        range: Some("auto, plain, timestamps, syslog"),
+        description: "what log lines begin with: timestamps = time (UTC) and level, syslog = the severity as <3>, \
+                      plain = neither; auto = timestamps if standard error is a terminal, else plain",
         group: Group::Logging,
         applies: Applies::Restart,
-        value: one!(log_timestamps, parse::switch, show::switch),
+        value: one!(log_style, parse::log_style, show::log_style),
+    },
+    Setting {
+        short: None,
+        long: "log-timestamps",
+        place: Place::Global("log-style"),
+        argument: Argument::Implied("timestamps"),
+        default: None,
+        range: None,
+        description: "the same as --log-style timestamps",
+        group: Group::Logging,
+        applies: Applies::Restart,
+        value: one!(log_style, parse::log_style, show::log_style),
     },
     Setting {
         short: None,
@@ -533,7 +546,7 @@ mod tests {
 
     use super::super::{by_key, settings};
     use super::*;
-    use crate::config::{Config, Hostname, Token, UserName, Verbosity};
+    use crate::config::{Config, Hostname, LogStyle, Token, UserName, Verbosity};
     use crate::proto::url::Host;
 
     type Change = fn(&mut Config);
@@ -620,7 +633,12 @@ mod tests {
         }),
         ("verbose", "3", |c| c.verbosity = Verbosity::Info),
         ("quiet", "0", |c| c.verbosity = Verbosity::Fatal),
-        ("log-timestamps", "yes", |c| c.log_timestamps = true),
+        ("log-style", "syslog", |c| {
+            c.log_style = Some(LogStyle::Syslog)
+        }),
+        ("log-timestamps", "timestamps", |c| {
+            c.log_style = Some(LogStyle::Timestamps);
+        }),
         ("pid-file", "/run/x.pid", |c| {
             c.pid_file = Some("/run/x.pid".into())
         }),
@@ -675,7 +693,8 @@ mod tests {
                 continue;
             };
             let shown = show(&Config::default());
-            if setting.long != "quiet" {
+            // These only stand for a value of another option.
+            if !["quiet", "log-timestamps"].contains(&setting.long) {
                 assert_eq!(
                     setting.default.unwrap_or_default(),
                     shown,

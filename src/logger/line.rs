@@ -1,102 +1,37 @@
-//! The diagnostic log: one line per record on standard output.
-//!
-//! A line is `[Supervisor] text` until the router serves and `[Worker 0] text` from then on, the form that
-//! scripts around the compatible router match. With time stamps it is
-//! `2024-02-29T12:34:56.789Z INFO [Worker 0] text`, in UTC. Lines have at most [`LINE_BYTES_MAX`] bytes.
-//!
-//! `env_logger` carries the lines. Its target for standard output writes a line with one call and drops
-//! the error if that fails, so a closed pipe or a full disk costs lines and never the program. The time is
-//! written by `time`, which is here for recordings anyway, and not by `env_logger`'s `humantime` feature.
-//! A reader that stops reading without closing can still hold up a write: it is the same thread.
+//! The text of a log line.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use env_logger::{Builder, Target};
-use log::{Level, LevelFilter, Record, SetLoggerError};
+use log::{Level, Record};
 use time::Date;
 
-use crate::config::Verbosity;
+use super::FATAL_TARGET;
+use crate::config::{LogStyle, Verbosity};
 
 /// Bytes of a line at most, the newline included; longer text is cut between characters.
 pub const LINE_BYTES_MAX: usize = 1023;
 
-/// Marks the records of [`fatal`]: `log` has no such level.
-const FATAL_TARGET: &str = "flowgate::fatal";
-
-static SERVING: AtomicBool = AtomicBool::new(false);
-
-/// Starts logging. Lines carry time and level if `timestamps`, or if standard error is a terminal.
-///
-/// # Errors
-///
-/// If the process has a logger already.
-pub fn init(verbosity: Verbosity, timestamps: bool) -> Result<(), SetLoggerError> {
-    let timestamps = timestamps || io::stderr().is_terminal();
-    builder(Target::Stdout, timestamps).try_init()?;
-    set_verbosity(verbosity);
-    Ok(())
-}
-
-/// From now on shows what `verbosity` says.
-pub fn set_verbosity(verbosity: Verbosity) {
-    log::set_max_level(verbosity.into());
-}
-
-/// From now on lines come from `[Worker 0]`: the router is about to serve.
-pub fn serving() {
-    SERVING.store(true, Ordering::Relaxed);
-}
-
-/// Logs why the program ends, at every verbosity. Shows nothing before [`init`].
-pub fn fatal(message: impl fmt::Display) {
-    // Past the macros, which would ask for the maximum level first.
-    log::logger().log(
-        &Record::builder()
-            .level(Level::Error)
-            .target(FATAL_TARGET)
-            .args(format_args!("{message}"))
-            .build(),
-    );
-}
-
-fn builder(target: Target, timestamps: bool) -> Builder {
-    let mut builder = Builder::new();
-    builder
-        // Filtering is left to `log::set_max_level`, so that it can change while running.
-        .filter_level(LevelFilter::Trace)
-        .target(target)
-        .format(move |out, record| {
-            let time = timestamps.then(since_epoch);
-            let serving = SERVING.load(Ordering::Relaxed);
-            out.write_all(line(time, serving, record).as_bytes())
-        });
-    builder
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a time stamp is the time of writing, and nothing is decided by it"
-)]
-fn since_epoch() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-}
-
-fn line(time: Option<Duration>, serving: bool, record: &Record<'_>) -> String {
+/// The line of a record made at `time` since 1970, which only [`LogStyle::Timestamps`] shows; `serving` says that it
+/// comes from a worker.
+pub(super) fn line(style: LogStyle, time: Duration, serving: bool, record: &Record<'_>) -> String {
     let mut line = String::with_capacity(128);
-    if let Some(time) = time {
-        let level = match record.target() {
-            FATAL_TARGET => Verbosity::Fatal.name(),
-            _ => record.level().as_str(),
-        };
-        push_utc(&mut line, time);
-        line.push(' ');
-        line.push_str(level);
-        line.push(' ');
+    match style {
+        LogStyle::Plain => {}
+        LogStyle::Timestamps => {
+            let level = match record.target() {
+                FATAL_TARGET => Verbosity::Fatal.name(),
+                _ => record.level().as_str(),
+            };
+            push_utc(&mut line, time);
+            line.push(' ');
+            line.push_str(level);
+            line.push(' ');
+        }
+        LogStyle::Syslog => {
+            // Writing to a `String` cannot fail.
+            let _ = write!(line, "<{}>", severity(record));
+        }
     }
     line.push_str(match serving {
         true => "[Worker 0] ",
@@ -110,6 +45,17 @@ fn line(time: Option<Duration>, serving: bool, record: &Record<'_>) -> String {
     let _ = text.write_fmt(*record.args());
     line.push('\n');
     line
+}
+
+/// RFC 5424 §6.2.1, table 2, as `sd-daemon(3)` wants it in front of a line: without a facility.
+fn severity(record: &Record<'_>) -> u8 {
+    match record.level() {
+        _ if record.target() == FATAL_TARGET => 2,
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
 }
 
 /// Appends to a line: control characters escaped, no longer than `bytes_max`, then stops with an error.
@@ -179,13 +125,16 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use log::Log as _;
     use proptest::prelude::*;
-    use std::sync::{Arc, Mutex};
 
     fn logged(time: Option<Duration>, serving: bool, level: Level, message: &str) -> String {
+        let style = match time {
+            Some(_) => LogStyle::Timestamps,
+            None => LogStyle::Plain,
+        };
         line(
-            time,
+            style,
+            time.unwrap_or_default(),
             serving,
             &Record::builder()
                 .level(level)
@@ -230,11 +179,31 @@ mod tests {
             .target(FATAL_TARGET)
             .args(format_args!("no listener"))
             .build();
-        let line = line(Some(Duration::ZERO), false, &record);
+        let line = line(LogStyle::Timestamps, Duration::ZERO, false, &record);
         assert_eq!(
             line,
             "1970-01-01T00:00:00.000Z FATAL [Supervisor] no listener\n"
         );
+    }
+
+    #[test]
+    fn syslog_style_begins_with_the_severity() {
+        let severities = Level::iter().map(|level| {
+            let record = Record::builder()
+                .level(level)
+                .args(format_args!("x"))
+                .build();
+            line(LogStyle::Syslog, Duration::ZERO, true, &record)
+        });
+        let expected = ["<3>", "<4>", "<6>", "<7>", "<7>"];
+        let expected = expected.map(|severity| format!("{severity}[Worker 0] x\n"));
+        assert!(severities.eq(expected));
+        let fatal = Record::builder()
+            .target(FATAL_TARGET)
+            .args(format_args!("x"))
+            .build();
+        let line = line(LogStyle::Syslog, Duration::ZERO, false, &fatal);
+        assert_eq!(line, "<2>[Supervisor] x\n");
     }
 
     #[test]
@@ -278,66 +247,12 @@ mod tests {
             }
         }
         let line = line(
-            None,
+            LogStyle::Plain,
+            Duration::ZERO,
             true,
             &Record::builder().args(format_args!("{Stubborn}")).build(),
         );
         assert!(line.ends_with("€\n"), "{line}");
-    }
-
-    /// Keeps every write apart; refuses all if `broken`.
-    #[derive(Clone, Default)]
-    struct Writes {
-        written: Arc<Mutex<Vec<Vec<u8>>>>,
-        broken: bool,
-    }
-
-    impl io::Write for Writes {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.written.lock().unwrap().push(bytes.to_vec());
-            match self.broken {
-                true => Err(io::ErrorKind::BrokenPipe.into()),
-                false => Ok(bytes.len()),
-            }
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn each_line_is_one_write() {
-        let writes = Writes::default();
-        let logger = builder(Target::Pipe(Box::new(writes.clone())), false).build();
-        for level in Level::iter() {
-            logger.log(
-                &Record::builder()
-                    .level(level)
-                    .args(format_args!("{level}"))
-                    .build(),
-            );
-        }
-        let written = writes.written.lock().unwrap();
-        assert_eq!(written.len(), 5);
-        assert!(
-            written
-                .iter()
-                .all(|line| line.starts_with(b"[") && line.ends_with(b"\n"))
-        );
-    }
-
-    #[test]
-    fn failing_write_costs_the_line_only() {
-        let writes = Writes {
-            broken: true,
-            ..Writes::default()
-        };
-        let logger = builder(Target::Pipe(Box::new(writes.clone())), true).build();
-        for _ in 0..3 {
-            logger.log(&Record::builder().args(format_args!("lost")).build());
-        }
-        assert_eq!(writes.written.lock().unwrap().len(), 3);
     }
 
     #[test]

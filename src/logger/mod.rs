@@ -1,0 +1,166 @@
+//! The diagnostic log: one line per record on standard output.
+//!
+//! A line is `[Supervisor] text` until the router serves and `[Worker 0] text` from then on, the form that
+//! scripts around the compatible router match; [`LogStyle`] adds to it. Lines have at most [`LINE_BYTES_MAX`] bytes.
+//!
+//! `env_logger` carries the lines to `output`, which never waits: neither a closed pipe, a full disk nor a reader
+//! that stops reading ends or holds up the program. They cost lines, which are counted.
+
+mod line;
+mod output;
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use env_logger::{Builder, Target};
+use log::{Level, LevelFilter, Record, SetLoggerError};
+
+use crate::config::{LogStyle, Verbosity};
+pub use line::LINE_BYTES_MAX;
+use line::line;
+use output::{Output, Stdout};
+
+/// Marks the records of [`fatal`]: `log` has no such level.
+const FATAL_TARGET: &str = "flowgate::fatal";
+
+static SERVING: AtomicBool = AtomicBool::new(false);
+
+/// Starts logging in the given style. Without one, lines carry time and level if standard error is a terminal.
+///
+/// # Errors
+///
+/// If the process has a logger already.
+pub fn init(verbosity: Verbosity, style: Option<LogStyle>) -> Result<(), SetLoggerError> {
+    let style = style.unwrap_or_else(|| match io::stderr().is_terminal() {
+        true => LogStyle::Timestamps,
+        false => LogStyle::Plain,
+    });
+    let output = Output::new(Stdout::open(), style);
+    builder(Target::Pipe(Box::new(output)), style).try_init()?;
+    set_verbosity(verbosity);
+    Ok(())
+}
+
+/// From now on shows what `verbosity` says, in this process. May be called at any time.
+pub fn set_verbosity(verbosity: Verbosity) {
+    log::set_max_level(verbosity.into());
+}
+
+/// What is shown now.
+pub fn verbosity() -> Verbosity {
+    let shown = log::max_level();
+    let all = Verbosity::ALL.into_iter();
+    all.rev()
+        .find(|verbosity| LevelFilter::from(*verbosity) == shown)
+        .unwrap_or(Verbosity::Fatal)
+}
+
+/// From now on lines come from `[Worker 0]`: the router is about to serve.
+pub fn serving() {
+    SERVING.store(true, Ordering::Relaxed);
+}
+
+/// Logs why the program ends, at every verbosity. Shows nothing before [`init`].
+pub fn fatal(message: impl fmt::Display) {
+    // Past the macros, which would ask for the maximum level first.
+    log::logger().log(
+        &Record::builder()
+            .level(Level::Error)
+            .target(FATAL_TARGET)
+            .args(format_args!("{message}"))
+            .build(),
+    );
+}
+
+fn builder(target: Target, style: LogStyle) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        // Filtering is left to `log::set_max_level`, so that it can change while running.
+        .filter_level(LevelFilter::Trace)
+        .target(target)
+        .format(move |out, record| out.write_all(line_now(style, record).as_bytes()));
+    builder
+}
+
+/// The line of a record that is made now.
+fn line_now(style: LogStyle, record: &Record<'_>) -> String {
+    let time = match style {
+        LogStyle::Timestamps => since_epoch(),
+        LogStyle::Plain | LogStyle::Syslog => Duration::ZERO,
+    };
+    line(style, time, SERVING.load(Ordering::Relaxed), record)
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a time stamp is the time of writing, and nothing is decided by it"
+)]
+fn since_epoch() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use log::Log as _;
+    use std::sync::{Arc, Mutex};
+
+    /// Keeps every write apart; refuses all if `broken`.
+    #[derive(Clone, Default)]
+    struct Writes {
+        written: Arc<Mutex<Vec<Vec<u8>>>>,
+        broken: bool,
+    }
+
+    impl io::Write for Writes {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.written.lock().unwrap().push(bytes.to_vec());
+            match self.broken {
+                true => Err(io::ErrorKind::BrokenPipe.into()),
+                false => Ok(bytes.len()),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn each_line_is_one_write() {
+        let writes = Writes::default();
+        let logger = builder(Target::Pipe(Box::new(writes.clone())), LogStyle::Plain).build();
+        for level in Level::iter() {
+            logger.log(
+                &Record::builder()
+                    .level(level)
+                    .args(format_args!("{level}"))
+                    .build(),
+            );
+        }
+        let written = writes.written.lock().unwrap();
+        assert_eq!(written.len(), 5);
+        assert!(
+            written
+                .iter()
+                .all(|line| line.starts_with(b"[") && line.ends_with(b"\n"))
+        );
+    }
+
+    #[test]
+    fn failing_write_costs_the_line_only() {
+        let writes = Writes {
+            broken: true,
+            ..Writes::default()
+        };
+        let logger = builder(Target::Pipe(Box::new(writes.clone())), LogStyle::Timestamps).build();
+        for _ in 0..3 {
+            logger.log(&Record::builder().args(format_args!("lost")).build());
+        }
+        assert_eq!(writes.written.lock().unwrap().len(), 3);
+    }
+}
