@@ -8,6 +8,7 @@
     reason = "the tests watch the program from outside and have a clock of their own"
 )]
 
+mod access_log;
 mod endurance;
 mod http;
 mod log;

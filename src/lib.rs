@@ -16,6 +16,7 @@
 //! | [`net`], [`sys`] | `trait Net`, mio behind it, name look-ups; system calls, the only `unsafe` |
 //! | [`status`] | what is told about all this: JSON, event stream, API, metrics |
 //! | [`stats`] | counters |
+//! | [`access_log`] | a line per media request, in a file |
 //! | [`web`] | the status page, its icons and its manifest |
 //! | [`area`] | what the processes share: client limit, log lines, what workers publish |
 //! | [`sequencer`], [`tick`] | datagrams in order, gathered into runs; when their socket is read |
@@ -28,6 +29,7 @@
 //! the router: the router keeps the ids that join them.
 #![deny(unsafe_code)]
 
+pub mod access_log;
 pub mod area;
 pub mod arena;
 pub mod channel;

@@ -257,6 +257,13 @@ pub const PAUSES_KEPT_MAX: usize = 32;
 /// Standard output is made so large if it is a pipe, bytes: what waits there when nobody reads the log. Chosen: the
 /// most an unprivileged process is given (`pipe(7)`), some 10,000 lines.
 pub const LOG_PIPE_BYTES: usize = 1 << 20;
+/// Bytes of a line of the access log at most, newline included (server spec §12).
+pub const ACCESS_LINE_BYTES_MAX: usize = 8191;
+/// Lines of the access log that wait for the disk; further ones are lost, and counted. Chosen: a second of more
+/// requests than a router of this kind sees.
+pub const ACCESS_LINES_WAITING_MAX: usize = 1024;
+/// At the end of the program, what waits for the disk is waited for at most this long.
+pub const ACCESS_CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 // ---- TLS towards upstreams ---------------------------------------------------------------------------------
 

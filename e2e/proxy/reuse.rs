@@ -2,6 +2,7 @@
 
 use super::wire::{Origin, Wire, ok, request};
 use crate::support::server::Server;
+use crate::support::{SOON, TempDir, wait_for};
 
 #[test]
 fn both_connections_carry_one_request_after_the_other() {
@@ -154,5 +155,42 @@ fn client_that_leaves_takes_its_upstream_with_it() {
         client.reset();
         assert_eq!(peer.rest_or_reset(), b"");
     }
+    server.stop_empty();
+}
+
+#[test]
+fn each_request_over_a_kept_connection_has_its_line_in_the_access_log() {
+    let directory = TempDir::new();
+    let path = directory.path().join("access.log");
+    let server = Server::start(&[
+        &format!("--access-log={}", path.display()),
+        "--log-format=$status $outcome $bytes_sent $service_type $request $upstream_url",
+    ]);
+    let origin = Origin::start();
+    let mut client = Wire::to(&server);
+    let mut expected = Vec::new();
+    let mut peer = None;
+    for (method, name, body) in [
+        ("GET", "a", "some"),
+        ("HEAD", "b", ""),
+        ("GET", "c", "more"),
+    ] {
+        let target = origin.path(&format!("/{name}"));
+        client.send(request(method, &target, ""));
+        let peer = peer.get_or_insert_with(|| origin.accept());
+        peer.head();
+        peer.send(ok("", body));
+        let bytes = client.head().len() + client.exact(body.len()).len();
+        let upstream = target.replacen("/http/", "http://", 1);
+        expected.push(format!(
+            "200 complete {bytes} http {method} {target} {upstream}"
+        ));
+    }
+    let lines = wait_for(SOON, "three lines", || {
+        let text = std::fs::read_to_string(&path).ok()?;
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        (lines.len() == 3).then_some(lines)
+    });
+    assert_eq!(lines, expected);
     server.stop_empty();
 }

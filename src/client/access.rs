@@ -87,6 +87,12 @@ fn is_host_accepted(request: &Request, config: &Config) -> bool {
     host.is_some_and(|host| hostname.matches(host))
 }
 
+/// What a request asks for below the prefix of all paths, or as it stands if it is outside; for logs.
+pub fn below_prefix(request: &Request, config: &Config) -> String {
+    let below = strip_prefix(&request.target, &config.app_path_prefix);
+    below.unwrap_or_else(|| request.target.clone())
+}
+
 /// The target below the prefix, or `None` outside. Where the target is just the prefix, that is `/`.
 fn strip_prefix(target: &str, prefix: &str) -> Option<String> {
     let rest = target.strip_prefix(prefix)?;

@@ -21,6 +21,7 @@ pub mod pages;
 pub mod resource;
 pub mod response;
 pub mod route;
+pub mod service;
 
 use std::time::{Duration, Instant};
 
@@ -172,6 +173,10 @@ pub struct Client {
     flow: Option<Box<Flow>>,
     /// Whatever is answered carries the access cookie: the token came in the query.
     sets_cookie: bool,
+    /// Status of the answer to the last request, once there is one.
+    status: Option<u16>,
+    /// Why that request was refused or failed.
+    failure: Option<Box<str>>,
 }
 
 impl Client {
@@ -197,6 +202,8 @@ impl Client {
             progress_at: now,
             flow: None,
             sets_cookie: false,
+            status: None,
+            failure: None,
         }
     }
 
@@ -362,6 +369,8 @@ impl Client {
                 self.state = State::Waiting;
                 self.minor_version = request.minor_version;
                 self.is_head = request.method == Method::Head;
+                self.status = None;
+                self.failure = None;
                 incoming.push(Incoming::Request(request));
                 true
             }
@@ -472,6 +481,9 @@ impl Client {
             400..500 => shared.stats.client_errors += 1,
             _ => {}
         }
+        if answer.status.code() >= 400 {
+            self.note_failure(answer);
+        }
         let bytes = answer.encode(&shared.config, self.is_head, self.sets_cookie);
         self.answer_with(&bytes, &shared.pool);
     }
@@ -481,12 +493,22 @@ impl Client {
         if self.is_waiting() {
             self.answer(answer, shared);
         } else {
+            self.note_failure(answer);
             self.break_off();
         }
     }
 
+    fn note_failure(&mut self, answer: &Answer) {
+        let reason = match answer.detail.as_str() {
+            "" => answer.status.reason(),
+            detail => detail,
+        };
+        self.failure = Some(reason.into());
+    }
+
     /// As [`Client::answer`], for a head or a page already put together.
     pub fn answer_with(&mut self, bytes: &[u8], pool: &Pool) {
+        self.status = status_of(bytes);
         self.forget_request();
         match pool.copy_reserved(bytes) {
             Some(packet) => {
@@ -553,6 +575,7 @@ impl Client {
     /// Queues the head of the stream; media follows.
     pub fn begin_stream(&mut self, head: Packet, now: Instant) {
         debug_assert!(self.is_waiting(), "a stream begins once");
+        self.status = head.bytes().and_then(status_of);
         self.state = State::Streaming;
         self.push(head, 0, now);
     }
@@ -763,6 +786,16 @@ impl Client {
         }
     }
 
+    /// Status of the answer to the last request, once there is one.
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// Why the last request was refused or failed, if it was.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
     /// Why the connection is over, once it is.
     pub fn ended(&self) -> Option<Ended> {
         match self.state {
@@ -790,6 +823,12 @@ impl Client {
     pub fn is_reading(&self) -> bool {
         matches!(self.state, State::Reading { .. })
     }
+}
+
+/// The three digits of a status line.
+fn status_of(head: &[u8]) -> Option<u16> {
+    let digits = head.get("HTTP/1.1 ".len()..)?.get(..3)?;
+    str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Why a request is refused before it is looked at.

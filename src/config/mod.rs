@@ -70,6 +70,8 @@ pub const HTTP_IDLE_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(86_400);
 /// Longest [`Config::http_proxy_user_agent`] and [`Config::cors_allow_origin`] in bytes; chosen.
 pub const HEADER_VALUE_BYTES_MAX: usize = 512;
+/// Longest [`Config::log_format`] in bytes; chosen.
+pub const LOG_FORMAT_BYTES_MAX: usize = 2048;
 /// Longest [`Config::app_path_prefix`] in bytes; chosen to leave room in a request target.
 pub const APP_PATH_PREFIX_BYTES_MAX: usize = 255;
 /// Longest [`Config::status_page_path`] in bytes; chosen like that of the prefix.
@@ -165,6 +167,11 @@ pub struct Config {
     pub no_data_timeout: Duration,
     /// What is logged. Default [`Verbosity::Error`].
     pub verbosity: Verbosity,
+    /// The file of the access log. Default none.
+    pub access_log: Option<PathBuf>,
+    /// What its lines look like, at most [`LOG_FORMAT_BYTES_MAX`] bytes without control characters. Default empty: the
+    /// form of the compatible router.
+    pub log_format: String,
     /// What log lines carry besides their text. Default none: time and level if standard error is a terminal.
     pub log_style: Option<LogStyle>,
 }
@@ -247,6 +254,8 @@ impl Default for Config {
             flush_interval: None,
             no_data_timeout: limits::NO_DATA_TIMEOUT_DEFAULT,
             verbosity: Verbosity::Error,
+            access_log: None,
+            log_format: String::new(),
             log_style: None,
         }
     }

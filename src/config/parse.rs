@@ -11,9 +11,9 @@ use std::time::Duration;
 use super::{
     APP_PATH_PREFIX_BYTES_MAX, CHANNEL_LINGER, CHANNELS_LINGERING_MAX, CLIENTS_MAX, FAST_START_KIB,
     FLUSH_INTERVAL, HEADER_VALUE_BYTES_MAX, HTTP_CONNECT_TIMEOUT, HTTP_HEAD_TIMEOUT,
-    HTTP_IDLE_TIMEOUT, Hostname, LogStyle, MCAST_REJOIN_SECONDS, NO_DATA_TIMEOUT,
-    PAGE_PATH_BYTES_MAX, POOL_BUFFERS_MAX, Token, UDP_RECEIVE_BUFFER_BYTES, UNIX_MODE_MAX,
-    UserName, Verbosity,
+    HTTP_IDLE_TIMEOUT, Hostname, LOG_FORMAT_BYTES_MAX, LogStyle, MCAST_REJOIN_SECONDS,
+    NO_DATA_TIMEOUT, PAGE_PATH_BYTES_MAX, POOL_BUFFERS_MAX, Token, UDP_RECEIVE_BUFFER_BYTES,
+    UNIX_MODE_MAX, UserName, Verbosity,
 };
 use crate::limits::POOL_UNIT_BYTES;
 use crate::proto::url::{Host, INTERFACE_BYTES_MAX, parse_endpoint};
@@ -288,6 +288,17 @@ pub fn log_style(text: &str) -> Result<Option<LogStyle>, Rejected> {
         let names = LogStyle::ALL.map(LogStyle::name).join(", ");
         Rejected::new(text, format!("one of auto, {names}"))
     })
+}
+
+/// [`Config::log_format`](super::Config::log_format).
+pub fn log_format(text: &str) -> Result<String, Rejected> {
+    if text.len() <= LOG_FORMAT_BYTES_MAX && !text.contains(char::is_control) {
+        return Ok(text.to_owned());
+    }
+    let accepted = format!(
+        "at most {LOG_FORMAT_BYTES_MAX} bytes without control characters, such as $client_addr $status"
+    );
+    Err(Rejected::new(text, accepted))
 }
 
 /// The name of a network interface: what the kernel accepts as one, never shortened; empty is `None`.

@@ -185,9 +185,9 @@ impl Net for MioNet {
     }
 
     #[allow(clippy::disallowed_methods, reason = "this is the clock")]
-    fn unix_time(&self) -> i64 {
+    fn wall_time(&self) -> Duration {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        since.map_or(0, |since| since.as_secs() as i64)
+        since.unwrap_or_default()
     }
 
     fn random(&mut self) -> u64 {

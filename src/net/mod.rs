@@ -140,8 +140,13 @@ pub trait Net {
     /// The clock, monotonic. The router reads it once per tick.
     fn now(&self) -> Instant;
 
-    /// The wall clock, in whole seconds since 1970 (UTC).
-    fn unix_time(&self) -> i64;
+    /// The wall clock, since 1970 (UTC).
+    fn wall_time(&self) -> Duration;
+
+    /// The same in whole seconds.
+    fn unix_time(&self) -> i64 {
+        i64::try_from(self.wall_time().as_secs()).unwrap_or(i64::MAX)
+    }
 
     /// A number that nobody can foresee.
     fn random(&mut self) -> u64;

@@ -51,23 +51,21 @@ impl Router {
             request.method_name
         );
         let peer = sink.client.peer;
-        let config = &self.shared.config;
-        let granted = match access::check(request, config) {
+        let granted = match access::check(request, &self.shared.config) {
             Ok(granted) => granted,
-            Err(answer) => {
-                if answer.status == Status::Unauthorized {
-                    let text = format!("client {id} ({peer}): {}", answer.detail);
-                    self.complaints
-                        .warn(Complaint::Token, self.shared.now, &text);
-                }
-                return sink.client.answer(&answer, &mut self.shared);
-            }
+            Err(answer) => return self.turn_away(id, request, &answer),
         };
-        if let Some(address) = access::forwarded_for(request, config) {
+        if let Some(address) = access::forwarded_for(request, &self.shared.config) {
             log::debug!("client {id} ({peer}): forwarded for {address}");
         }
+        let routed = route::route(request, &granted.target, &self.shared.config);
+        self.begin_logged(id, request, &granted.target, Some(&routed));
+        let config = &self.shared.config;
+        let Some(sink) = self.clients.get_mut(id) else {
+            return;
+        };
         sink.client.set_cookie(granted.sets_cookie);
-        match route::route(request, &granted.target, config) {
+        match routed {
             Target::Answer(answer) => sink.client.answer(&answer, &mut self.shared),
             Target::MulticastHead => {
                 let head = response::multicast_head(None, config);
@@ -87,6 +85,21 @@ impl Router {
             Target::Http(url) => self.proxy(id, request, &url, granted.sets_cookie),
             Target::Rtsp(url) => self.play(id, request, &url),
         }
+    }
+
+    /// Answers a request that may not be served.
+    fn turn_away(&mut self, id: ClientId, request: &Request, answer: &Answer) {
+        let target = access::below_prefix(request, &self.shared.config);
+        self.begin_logged(id, request, &target, None);
+        let Some(sink) = self.clients.get_mut(id) else {
+            return;
+        };
+        if answer.status == Status::Unauthorized {
+            let text = format!("client {id} ({}): {}", sink.client.peer, answer.detail);
+            self.complaints
+                .warn(Complaint::Token, self.shared.now, &text);
+        }
+        sink.client.answer(answer, &mut self.shared);
     }
 
     fn attach(&mut self, id: ClientId, url: MulticastUrl) {
@@ -130,6 +143,7 @@ impl Router {
         sink.streams = true;
         self.streams += 1;
         self.shared.stats.streams += 1;
+        self.note_admitted(id);
         true
     }
 

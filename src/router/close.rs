@@ -136,6 +136,7 @@ impl Router {
     }
 
     fn reap_client(&mut self, id: ClientId) {
+        self.note_request_end(id);
         self.detach(id);
         let Some(sink) = self.clients.remove(id) else {
             return;

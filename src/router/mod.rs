@@ -4,6 +4,7 @@
 //! Sources come first, so that one write per client carries all that a tick has brought. Each lane runs what
 //! it held when its phase began; work made meanwhile waits for the next tick, so that no tick is unbounded.
 
+pub mod access;
 pub mod attach;
 pub mod close;
 pub mod complaints;
@@ -25,6 +26,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::access_log::AccessLog;
 use crate::arena::Arena;
 use crate::client::{Client, Ended, Incoming};
 use crate::config::Config;
@@ -65,6 +67,7 @@ pub struct Router {
     graveyard: Vec<Entity>,
     waiters: Waiters,
     complaints: Complaints,
+    access_log: AccessLog,
     /// Exactly the clients whose next request is awaited, by the number they were given when that began.
     reading: BTreeMap<u64, ClientId>,
     next_reading: u64,
@@ -106,6 +109,7 @@ impl Router {
             graveyard: Vec::new(),
             waiters: Waiters::default(),
             complaints: Complaints::default(),
+            access_log: AccessLog::default(),
             reading: BTreeMap::new(),
             next_reading: 0,
             lookups: HashMap::new(),
@@ -182,6 +186,8 @@ impl Router {
         while !self.is_stopped() {
             self.tick()?;
         }
+        let rest: Vec<ClientId> = self.clients.iter().map(|(id, _)| id).collect();
+        rest.into_iter().for_each(|id| self.note_request_end(id));
         log::info!(
             "stopped: {}; {} bytes of buffers in use",
             self.shared.stats,
@@ -862,6 +868,13 @@ impl Router {
     /// After anything was done to a client: queue it, arm it, or bury it. One that has been sent everything no
     /// longer counts towards the limit.
     fn after_turn(&mut self, id: ClientId) {
+        let is_over = self.clients.get(id).is_some_and(|sink| {
+            let client = &sink.client;
+            client.is_lingering() || client.is_closed() || client.is_reading()
+        });
+        if is_over {
+            self.note_request_end(id);
+        }
         let Self {
             clients,
             run,

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::access::Logged;
 use super::flow::PauseFlag;
 use crate::arena::Id;
 use crate::channel::{Audience, Channel};
@@ -61,6 +62,8 @@ pub struct ClientSlot {
     pub pipe: Option<ClientPipe>,
     /// Its number among those whose next request is awaited.
     pub reading: Option<u64>,
+    /// What the access log is still to be told of its request.
+    pub logged: Option<Box<Logged>>,
     /// In the run queue.
     pub queued: bool,
     /// The deadline the timers know.
@@ -98,6 +101,7 @@ impl ClientSlot {
             starved: false,
             pipe: None,
             reading: None,
+            logged: None,
             queued: false,
             armed: None,
         }

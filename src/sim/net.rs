@@ -89,9 +89,9 @@ impl Net for SimNet {
         Ok(Io::Done(Accepted { socket, peer }))
     }
 
-    fn unix_time(&self) -> i64 {
+    fn wall_time(&self) -> Duration {
         let world = self.0.borrow();
-        1_741_635_000 + (world.now - world.began).as_secs() as i64
+        Duration::from_secs(1_741_635_000) + (world.now - world.began)
     }
 
     fn own_addresses(&self) -> Vec<IpAddr> {

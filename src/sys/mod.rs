@@ -14,6 +14,7 @@ pub mod segment;
 pub mod shared_memory;
 pub mod signal;
 pub mod tcp;
+pub mod time;
 pub mod udp;
 pub mod user;
 

@@ -41,14 +41,12 @@ const fn flag(short: char, name: &'static str) -> Absent {
     }
 }
 
-static ABSENT: [Absent; 12] = [
-    option(None, "access-log", "file"),
+static ABSENT: [Absent; 10] = [
     option(Some('M'), "external-m3u", "url"),
     option(Some('I'), "external-m3u-update-interval", "seconds"),
     option(Some('P'), "fcc-listen-port-range", "start[-end]"),
     option(Some('A'), "ffmpeg-args", "text"),
     option(Some('F'), "ffmpeg-path", "file"),
-    option(None, "log-format", "text"),
     option(Some('p'), "player-page-path", "path"),
     option(Some('f'), "upstream-interface-fcc", "ifname"),
     flag('S', "video-snapshot"),
@@ -80,8 +78,8 @@ mod tests {
     #[test]
     fn keys_are_found_in_either_case_and_spelling() {
         assert_eq!(
-            absent_by_key("Access_Log").map(|absent| absent.name),
-            Some("access-log")
+            absent_by_key("External_M3U").map(|absent| absent.name),
+            Some("external-m3u")
         );
         assert!(absent_by_key("maxclients").is_none());
     }

@@ -35,7 +35,7 @@ macro_rules! policy {
     };
 }
 
-pub(super) static SETTINGS: [Setting; 38] = [
+pub(super) static SETTINGS: [Setting; 40] = [
     Setting {
         short: Some('l'),
         long: "listen",
@@ -491,6 +491,30 @@ pub(super) static SETTINGS: [Setting; 38] = [
     },
     Setting {
         short: None,
+        long: "access-log",
+        place: Place::Global("access-log"),
+        argument: Argument::Named("file"),
+        default: None,
+        range: None,
+        description: "write a line for each media request to this file",
+        group: Group::Logging,
+        applies: Applies::AtOnce,
+        value: one!(access_log, parse::path, show::path),
+    },
+    Setting {
+        short: None,
+        long: "log-format",
+        place: Place::Global("log-format"),
+        argument: Argument::Named("text"),
+        default: None,
+        range: None,
+        description: "what the lines of the access log look like",
+        group: Group::Logging,
+        applies: Applies::AtOnce,
+        value: one!(log_format, parse::log_format, show::text),
+    },
+    Setting {
+        short: None,
         long: "log-style",
         place: Place::Global("log-style"),
         argument: Argument::Named("style"),
@@ -633,6 +657,12 @@ mod tests {
         }),
         ("verbose", "3", |c| c.verbosity = Verbosity::Info),
         ("quiet", "0", |c| c.verbosity = Verbosity::Fatal),
+        ("access-log", "/a b.log", |c| {
+            c.access_log = Some("/a b.log".into());
+        }),
+        ("log-format", "$status $$", |c| {
+            c.log_format = "$status $$".into()
+        }),
         ("log-style", "syslog", |c| {
             c.log_style = Some(LogStyle::Syslog)
         }),

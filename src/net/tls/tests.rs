@@ -211,7 +211,7 @@ impl Net for Wire {
     fn accept(&mut self, _: SocketId) -> io::Result<Io<Accepted>> {
         unsupported()
     }
-    fn unix_time(&self) -> i64 {
+    fn wall_time(&self) -> Duration {
         unreachable!("not for a stage")
     }
 

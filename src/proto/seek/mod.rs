@@ -222,6 +222,19 @@ pub fn resolve(
     Ok(resolved)
 }
 
+/// `url` without the parameters for this server and without the seek parameter: what it is that is sought in.
+pub fn without_own_parameters(url: &str) -> String {
+    let mut url = url.to_owned();
+    let control = Control::take(&mut url);
+    if let Some(name) = control.seek_name.or_else(|| usual_name(&url)) {
+        url = query::remove(&url, &name, |_| true);
+    }
+    for name in ["r2h-start", "r2h-duration"] {
+        query::take(&mut url, name);
+    }
+    url
+}
+
 /// Whether anything of `url` could be a parameter for this server, a seek parameter or a placeholder: most requests
 /// are for segments and have none.
 fn may_concern_this_server(url: &str) -> bool {

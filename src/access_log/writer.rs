@@ -1,0 +1,305 @@
+//! The file of the access log: a thread of its own writes it, so that a slow disk never stops the loop.
+//!
+//! The thread starts with the first line and sleeps between lines. At most [`ACCESS_LINES_WAITING_MAX`] wait for it;
+//! what does not fit is lost, and counted. The file is opened with the first line, so that it does not exist before
+//! there is something in it, and each line is one write: several processes may append to it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::thread;
+
+use crate::limits::{ACCESS_CLOSE_WAIT, ACCESS_LINES_WAITING_MAX};
+
+/// Permissions of a new file, before the umask (server spec §12).
+const FILE_MODE: u32 = 0o644;
+
+/// For the thread.
+enum Message {
+    Line(Place, Vec<u8>),
+    /// Whatever is open may have been moved away.
+    Close,
+}
+
+/// Where a line goes: the path, and how often it was to be opened anew by then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    path: Arc<Path>,
+    openings: u64,
+}
+
+/// The loop's end.
+#[derive(Debug)]
+pub(super) struct Writer {
+    place: Place,
+    thread: Option<Thread>,
+    /// Lines that found no room since the last one that did.
+    lost: u64,
+}
+
+#[derive(Debug)]
+struct Thread {
+    lines: SyncSender<Message>,
+    /// Closed by the thread when it ends.
+    ended: Receiver<()>,
+}
+
+impl Writer {
+    /// Lines go to `path`, which is not looked at yet.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            place: Place {
+                path: path.into(),
+                openings: 0,
+            },
+            thread: None,
+            lost: 0,
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.place.path
+    }
+
+    /// From now on lines go to the file that has the path then: the one there was may have been moved away.
+    pub(super) fn reopen(&mut self) {
+        self.place.openings += 1;
+        if let Some(thread) = &self.thread {
+            // If there is no room, the next line says the same.
+            let _ = thread.lines.try_send(Message::Close);
+        }
+    }
+
+    /// Hands a line over, or loses it.
+    pub(super) fn push(&mut self, line: Vec<u8>) {
+        match self.hand_over(Message::Line(self.place.clone(), line)) {
+            Ok(()) => {
+                let lost = std::mem::take(&mut self.lost);
+                if lost > 0 {
+                    let path = self.place.path.display();
+                    log::warn!(
+                        "access log {path}: {lost} lines lost: they were not written in time"
+                    );
+                }
+            }
+            Err(error) => {
+                if self.lost == 0 {
+                    let path = self.place.path.display();
+                    log::error!("access log {path}: losing lines: {error}");
+                }
+                self.lost += 1;
+            }
+        }
+    }
+
+    fn hand_over(&mut self, message: Message) -> io::Result<()> {
+        let thread = match &self.thread {
+            Some(thread) => thread,
+            None => self.thread.insert(start()?),
+        };
+        let sent = thread.lines.try_send(message);
+        sent.map_err(|error| match error {
+            TrySendError::Full(_) => io::Error::other("the disk is too slow"),
+            TrySendError::Disconnected(_) => {
+                // A new one is started for the next line.
+                self.thread = None;
+                io::Error::other("the writer has ended")
+            }
+        })
+    }
+}
+
+impl Drop for Writer {
+    /// Lets what waits be written, for at most [`ACCESS_CLOSE_WAIT`].
+    fn drop(&mut self) {
+        if let Some(Thread { lines, ended }) = self.thread.take() {
+            drop(lines);
+            // It ends with an error in any case: nothing is ever sent.
+            let _ = ended.recv_timeout(ACCESS_CLOSE_WAIT);
+        }
+    }
+}
+
+fn start() -> io::Result<Thread> {
+    let (lines, waiting) = sync_channel(ACCESS_LINES_WAITING_MAX);
+    let (end, ended) = channel();
+    thread::Builder::new()
+        .name("access-log".into())
+        .spawn(move || write_all(&waiting, end))?;
+    Ok(Thread { lines, ended })
+}
+
+/// Runs until the loop's end is gone; `_end` goes with it.
+fn write_all(messages: &Receiver<Message>, _end: Sender<()>) {
+    let mut target = Target::default();
+    while let Ok(message) = messages.recv() {
+        match message {
+            Message::Line(place, line) => target.write(&place, &line),
+            Message::Close => target.file = None,
+        }
+    }
+}
+
+/// What the thread has open.
+#[derive(Default)]
+struct Target {
+    place: Option<Place>,
+    file: Option<File>,
+    /// The place cannot be opened, and that has been said.
+    complained: bool,
+}
+
+impl Target {
+    fn write(&mut self, place: &Place, line: &[u8]) {
+        if self.place.as_ref() != Some(place) {
+            *self = Self {
+                place: Some(place.clone()),
+                ..Self::default()
+            };
+        }
+        let path = place.path.display();
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => match open(&place.path) {
+                Ok(file) => {
+                    self.complained = false;
+                    self.file.insert(file)
+                }
+                Err(error) => {
+                    if !self.complained {
+                        log::error!("access log {path} cannot be opened: {error}");
+                    }
+                    self.complained = true;
+                    return;
+                }
+            },
+        };
+        if let Err(error) = file.write_all(line) {
+            log::error!("access log {path} cannot be written: {error}");
+            self.file = None;
+        }
+    }
+}
+
+/// Opens for appending; not inherited by other programs, as everything that std opens.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(FILE_MODE)
+        .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// A directory that disappears with the value.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("flowgate-access-{}-{number}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir_all(&path).expect("a directory");
+            Self(path)
+        }
+
+        fn file(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+
+        fn text(&self, name: &str) -> String {
+            fs::read_to_string(self.file(name)).unwrap_or_default()
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn lines_are_written_in_order_by_the_time_it_is_dropped() {
+        let directory = Directory::new();
+        let mut writer = Writer::new(directory.file("log"));
+        assert!(!directory.file("log").exists());
+        for number in 0..500 {
+            writer.push(format!("{number}\n").into_bytes());
+        }
+        drop(writer);
+        let expected: String = (0..500).map(|number| format!("{number}\n")).collect();
+        assert_eq!(directory.text("log"), expected);
+    }
+
+    #[test]
+    fn file_that_was_moved_away_is_let_go_when_asked() {
+        let directory = Directory::new();
+        let mut writer = Writer::new(directory.file("log"));
+        writer.push(b"1\n".to_vec());
+        // The thread has it when the file is there.
+        while directory.text("log").is_empty() {
+            thread::yield_now();
+        }
+        fs::rename(directory.file("log"), directory.file("old")).expect("ours");
+        writer.push(b"2\n".to_vec());
+        while directory.text("old") != "1\n2\n" {
+            thread::yield_now();
+        }
+        writer.reopen();
+        writer.push(b"3\n".to_vec());
+        drop(writer);
+        assert_eq!(directory.text("old"), "1\n2\n");
+        assert_eq!(directory.text("log"), "3\n");
+    }
+
+    #[test]
+    fn place_that_cannot_be_opened_is_tried_again() {
+        let directory = Directory::new();
+        let path = directory.file("later/log");
+        let place = Place {
+            path: path.as_path().into(),
+            openings: 0,
+        };
+        let mut target = Target::default();
+        target.write(&place, b"1\n");
+        assert!(target.complained);
+        fs::create_dir(directory.file("later")).expect("ours");
+        target.write(&place, b"2\n");
+        assert!(!target.complained);
+        assert_eq!(directory.text("later/log"), "2\n");
+    }
+
+    #[test]
+    fn full_disk_costs_lines_and_is_tried_again() {
+        let place = Place {
+            path: Path::new("/dev/full").into(),
+            openings: 0,
+        };
+        let mut target = Target::default();
+        target.write(&place, b"1\n");
+        assert!(target.file.is_none() && !target.complained);
+    }
+
+    #[test]
+    fn lines_that_nobody_takes_are_bounded_and_counted() {
+        let (lines, _never_taken) = sync_channel(2);
+        let (_end, ended) = channel();
+        let mut writer = Writer::new(PathBuf::from("/nowhere"));
+        writer.thread = Some(Thread { lines, ended });
+        for _ in 0..5 {
+            writer.push(b"x\n".to_vec());
+        }
+        assert_eq!(writer.lost, 3);
+        writer.thread = None;
+    }
+}
