@@ -3,6 +3,9 @@
 //! Pure: a request and the configuration in, permission or an answer out. Nothing is logged here, so that no
 //! secret can be.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::Request;
 use super::response::{Answer, Status};
 use crate::config::{Config, Token};
@@ -15,6 +18,10 @@ const OPEN_PATH: &str = "/assets/";
 const FORWARDED_BYTES_MAX: usize = 63;
 /// Longest value of a preflight's headers that is repeated (server spec §5.1).
 const REPEATED_BYTES_MAX: usize = 511;
+/// The scheme of `Authorization`, and the blank behind it (RFC 7617 §2).
+const BASIC_SCHEME: &[u8] = b"Basic ";
+/// Asks for name and password.
+const BASIC_CHALLENGE: &str = "Basic realm=\"flowgate status\", charset=\"UTF-8\"";
 /// Methods for a preflight that names none.
 const METHODS: &str = "GET, HEAD, OPTIONS";
 /// Seconds that a browser may remember the answer to a preflight.
@@ -62,6 +69,34 @@ pub fn check(request: &Request, config: &Config) -> Result<Granted, Answer> {
         target,
         sets_cookie,
     })
+}
+
+/// Whether whoever asks may see the status pages: name and password are right, if they are asked for (RFC 7617). The
+/// token is the concern of [`check`].
+///
+/// # Errors
+///
+/// The answer instead, 401, which makes a browser ask its user.
+pub fn check_status(request: &Request, config: &Config) -> Result<(), Answer> {
+    let Some(auth) = &config.status_auth else {
+        return Ok(());
+    };
+    let detail = match basic_credentials(request) {
+        Some(given) if auth.matches(&given) => return Ok(()),
+        Some(_) => "name or password for the status pages is wrong",
+        None => "the status pages ask for name and password",
+    };
+    Err(Answer::new(Status::Unauthorized, detail).with("WWW-Authenticate", BASIC_CHALLENGE))
+}
+
+/// What `Authorization` says, decoded: `name:password`.
+fn basic_credentials(request: &Request) -> Option<Vec<u8>> {
+    let value = request.header("Authorization")?;
+    let (scheme, encoded) = value.split_at_checked(BASIC_SCHEME.len())?;
+    if !scheme.eq_ignore_ascii_case(BASIC_SCHEME) {
+        return None;
+    }
+    STANDARD.decode(encoded.trim_ascii()).ok()
 }
 
 /// The first address of `X-Forwarded-For`, if the header is believed and is one: who a proxy in front speaks for.
@@ -345,6 +380,38 @@ mod tests {
             }
             assert_eq!(status(result), expected, "{shown}");
         }
+    }
+
+    #[test]
+    fn status_pages_ask_for_name_and_password() {
+        let config = Config {
+            status_auth: crate::config::StatusAuth::parse("admin:s3cret").ok(),
+            ..Config::default()
+        };
+        for (value, expected) in [
+            ("Basic YWRtaW46czNjcmV0", true),
+            ("basic  YWRtaW46czNjcmV0", true),
+            ("Basic YWRtaW46czNjcmV1", false),
+            ("Basic YWRtaW46", false),
+            ("Basic YWRtaW4", false),
+            ("Basic !", false),
+            ("Basic", false),
+            ("Bearer YWRtaW46czNjcmV0", false),
+            ("YWRtaW46czNjcmV0", false),
+            ("", false),
+        ] {
+            let request = request("GET", "/status", &[("Authorization", value)]);
+            let result = check_status(&request, &config);
+            assert_eq!(result.is_ok(), expected, "{value}");
+            assert_eq!(check_status(&request, &Config::default()), Ok(()));
+        }
+        let answer = check_status(&request("GET", "/status", &[]), &config).unwrap_err();
+        let head = String::from_utf8(answer.encode(&config, true, false)).expect("ASCII");
+        let challenge =
+            "\r\nWWW-Authenticate: Basic realm=\"flowgate status\", charset=\"UTF-8\"\r\n";
+        assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
+        assert_eq!(head.matches("WWW-Authenticate").count(), 1, "{head}");
+        assert!(head.contains(challenge), "{head}");
     }
 
     #[test]

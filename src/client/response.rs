@@ -138,7 +138,8 @@ impl Answer {
             Status::ServiceUnavailable => Some(("Retry-After", "5")),
             _ => None,
         };
-        if let Some((name, value)) = own {
+        let is_said = |name| self.headers.iter().any(|(said, _)| *said == name);
+        if let Some((name, value)) = own.filter(|(name, _)| !is_said(*name)) {
             let _ = write!(text, "{name}: {value}\r\n");
         }
         for (name, value) in &self.headers {

@@ -31,6 +31,13 @@ pub enum Target {
     Answer(Answer),
 }
 
+impl Target {
+    /// Whether it belongs to the status pages, which may ask for a name and a password.
+    pub fn is_status(&self) -> bool {
+        matches!(self, Self::Page(Page::Status | Page::StatusManifest))
+    }
+}
+
 /// What stands behind `/rtsp/` or `/rtsps/`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RtspUrl {

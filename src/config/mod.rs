@@ -16,6 +16,7 @@ pub mod problem;
 mod service;
 pub mod settings;
 mod show;
+mod status_auth;
 mod token;
 mod user_name;
 
@@ -32,6 +33,7 @@ pub use listen::ListenAddr;
 pub use policy::{Class, Denied, POLICY_ENTRIES_MAX, UpstreamPolicy};
 pub use print::file_text;
 pub use problem::{Problem, Severity};
+pub use status_auth::StatusAuth;
 pub use token::{TOKEN_BYTES_MAX, Token};
 pub use user_name::UserName;
 
@@ -137,6 +139,8 @@ pub struct Config {
     pub xff: bool,
     /// What clients must know. Default none: nothing.
     pub r2h_token: Option<Token>,
+    /// Who may see the status pages, besides knowing the token. Default none: everybody who is served.
+    pub status_auth: Option<StatusAuth>,
     /// `Access-Control-Allow-Origin` of the answers, 1 to [`HEADER_VALUE_BYTES_MAX`] bytes of visible ASCII.
     /// Default none: no CORS.
     pub cors_allow_origin: Option<String>,
@@ -243,6 +247,7 @@ impl Default for Config {
             hostname: None,
             xff: false,
             r2h_token: None,
+            status_auth: None,
             cors_allow_origin: None,
             app_path_prefix: String::new(),
             status_page_path: "/status".to_owned(),

@@ -12,8 +12,8 @@ use super::{
     APP_PATH_PREFIX_BYTES_MAX, CHANNEL_LINGER, CHANNELS_LINGERING_MAX, CLIENTS_MAX, FAST_START_KIB,
     FLUSH_INTERVAL, HEADER_VALUE_BYTES_MAX, HTTP_CONNECT_TIMEOUT, HTTP_HEAD_TIMEOUT,
     HTTP_IDLE_TIMEOUT, Hostname, LOG_FORMAT_BYTES_MAX, LogStyle, MCAST_REJOIN_SECONDS,
-    NO_DATA_TIMEOUT, PAGE_PATH_BYTES_MAX, POOL_BUFFERS_MAX, Token, UDP_RECEIVE_BUFFER_BYTES,
-    UNIX_MODE_MAX, UserName, Verbosity,
+    NO_DATA_TIMEOUT, PAGE_PATH_BYTES_MAX, POOL_BUFFERS_MAX, StatusAuth, Token,
+    UDP_RECEIVE_BUFFER_BYTES, UNIX_MODE_MAX, UserName, Verbosity,
 };
 use crate::limits::POOL_UNIT_BYTES;
 use crate::proto::url::{Host, INTERFACE_BYTES_MAX, parse_endpoint};
@@ -275,6 +275,11 @@ pub fn verbosity(text: &str) -> Result<Verbosity, Rejected> {
         let last = Verbosity::Trace as u8;
         Rejected::new(text, format!("a level from 0 to {last} or one of {names}"))
     })
+}
+
+/// [`Config::status_auth`](super::Config::status_auth); empty is `None`. May read a file.
+pub fn status_auth(text: &str) -> Result<Option<StatusAuth>, Rejected> {
+    unless_empty(text).map(StatusAuth::parse).transpose()
 }
 
 /// [`Config::log_style`](super::Config::log_style); `auto` is `None`.

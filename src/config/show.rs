@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Hostname, LogStyle, Token, UserName, Verbosity};
+use super::{Hostname, LogStyle, StatusAuth, Token, UserName, Verbosity};
 use crate::proto::url::Host;
 
 /// A count, a size.
@@ -73,6 +73,13 @@ pub(super) fn kib_or_off(bytes: &usize) -> String {
 /// The number of a level.
 pub(super) fn verbosity(value: &Verbosity) -> String {
     (*value as u8).to_string()
+}
+
+/// The text it was made of, perhaps with a secret; empty for none.
+pub(super) fn status_auth(value: &Option<StatusAuth>) -> String {
+    value
+        .as_ref()
+        .map_or_else(String::new, |auth| auth.text().to_owned())
 }
 
 /// The name of a style; `auto` for none.

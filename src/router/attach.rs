@@ -59,6 +59,11 @@ impl Router {
             log::debug!("client {id} ({peer}): forwarded for {address}");
         }
         let routed = route::route(request, &granted.target, &self.shared.config);
+        if routed.is_status()
+            && let Err(answer) = access::check_status(request, &self.shared.config)
+        {
+            return self.turn_away(id, request, &answer);
+        }
         self.begin_logged(id, request, &granted.target, Some(&routed));
         let config = &self.shared.config;
         let Some(sink) = self.clients.get_mut(id) else {

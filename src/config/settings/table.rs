@@ -35,7 +35,7 @@ macro_rules! policy {
     };
 }
 
-pub(super) static SETTINGS: [Setting; 40] = [
+pub(super) static SETTINGS: [Setting; 41] = [
     Setting {
         short: Some('l'),
         long: "listen",
@@ -389,6 +389,18 @@ pub(super) static SETTINGS: [Setting; 40] = [
         value: one!(r2h_token, parse::r2h_token, show::token),
     },
     Setting {
+        short: None,
+        long: "status-auth",
+        place: Place::Global("status-auth"),
+        argument: Argument::Named("name:password|@file"),
+        default: None,
+        range: None,
+        description: "ask for this name and password on the status pages (HTTP Basic); @file = the first line of it",
+        group: Group::Access,
+        applies: Applies::AtOnce,
+        value: one!(status_auth, parse::status_auth, show::status_auth),
+    },
+    Setting {
         short: Some('O'),
         long: "cors-allow-origin",
         place: Place::Global("cors-allow-origin"),
@@ -570,7 +582,7 @@ mod tests {
 
     use super::super::{by_key, settings};
     use super::*;
-    use crate::config::{Config, Hostname, LogStyle, Token, UserName, Verbosity};
+    use crate::config::{Config, Hostname, LogStyle, StatusAuth, Token, UserName, Verbosity};
     use crate::proto::url::Host;
 
     type Change = fn(&mut Config);
@@ -640,6 +652,9 @@ mod tests {
         ("xff", "yes", |c| c.xff = true),
         ("r2h-token", "s", |c| {
             c.r2h_token = Some(Token::parse("s").expect("a token"))
+        }),
+        ("status-auth", "a:b", |c| {
+            c.status_auth = StatusAuth::parse("a:b").ok();
         }),
         ("cors-allow-origin", "*", |c| {
             c.cors_allow_origin = Some("*".into())
