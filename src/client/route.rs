@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::net::tls;
 use crate::proto::http::Method;
 use crate::proto::origin::{HttpUrl, Scheme};
-use crate::proto::url::{self, MulticastUrl};
+use crate::proto::url::{self, MulticastUrl, UrlError};
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +129,7 @@ fn find(target: &str, config: &Config) -> Result<Target, Answer> {
             ))
         }
         Some(found) => found,
-        None => Err(Answer::new(Status::NotFound, "")),
+        None => Err(nowhere(target)),
     }
 }
 
@@ -137,6 +137,15 @@ fn find(target: &str, config: &Config) -> Result<Target, Answer> {
 fn path_of(target: &str) -> &str {
     let target = url::strip_label(target);
     target.split_once('?').map_or(target, |(path, _)| path)
+}
+
+/// The answer to a path that names nothing: 400 if it is no text at all (server spec §5.1), else 404.
+fn nowhere(target: &str) -> Answer {
+    let path = target.split('?').next().unwrap_or_default();
+    match url::percent_decode(path) {
+        Err(error @ UrlError::Escape) => Answer::new(Status::BadRequest, error.to_string()),
+        _ => Answer::new(Status::NotFound, ""),
+    }
 }
 
 fn is_reachable(url: &HttpUrl) -> bool {
@@ -281,6 +290,20 @@ mod tests {
             rest: "user:secret@h/a?r2h-token=hidden".to_owned(),
         };
         assert_eq!(format!("{url:?}"), "rtsp://***@h/a?r2h-token=***");
+    }
+
+    #[test]
+    fn path_with_broken_escapes_is_a_wrong_request() {
+        for (target, expected) in [
+            ("/a%zz", 400),
+            ("/a%2", 400),
+            ("/a%", 400),
+            ("/a%20b", 404),
+            ("/a%ff", 404),
+            ("/a?b=%zz", 404),
+        ] {
+            assert_eq!(status(Method::Get, target), Some(expected), "{target}");
+        }
     }
 
     #[test]
