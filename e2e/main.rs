@@ -9,6 +9,7 @@
 )]
 
 mod access_log;
+mod config;
 mod endurance;
 mod http;
 mod log;

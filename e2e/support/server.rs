@@ -28,6 +28,11 @@ impl Server {
         command
             .args(["-C", "-v", "4", "-l", "127.0.0.1:0"])
             .args(arguments);
+        Self::start_bare(command)
+    }
+
+    /// Starts the program with nothing but its own arguments, which make it listen on 127.0.0.1 and log INFO.
+    pub(crate) fn start_bare(mut command: Command) -> Self {
         let tool = Tool::start(&mut command);
         let line = tool.stdout.wait("Listening on 127.0.0.1 port ");
         tool.stdout.wait("ready to accept connections");

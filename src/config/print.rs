@@ -63,6 +63,8 @@ fn origin(source: Source, files: &[PathBuf]) -> String {
 mod tests {
     use std::path::Path;
 
+    use proptest::prelude::*;
+
     use super::super::Draft;
     use super::super::file::apply;
     use super::*;
@@ -103,5 +105,38 @@ mod tests {
             text.ends_with("\n[bind]\n# listen addresses: default\n* 5140\n"),
             "{text}"
         );
+    }
+
+    /// A line of a file: often with a key that there is.
+    fn line() -> impl Strategy<Value = String> {
+        let keys: Vec<&str> = settings()
+            .iter()
+            .filter_map(|setting| match setting.place {
+                Place::Global(key) => Some(key),
+                Place::Bind => None,
+            })
+            .collect();
+        let value = r"[0-9.]{1,5}|yes|off|auto|all|[a-z*./:\[\] -]{0,12}|https?://[a-z:\[\]]{1,8}(:8)?(/[a-z]*)?|\PC{0,6}";
+        prop_oneof![
+            (proptest::sample::select(keys), value)
+                .prop_map(|(key, value)| format!("[global]\n{key} = {value}")),
+            r"[*a-f0-9.:\[\]%]{1,8} ?[0-9]{0,4}".prop_map(|address| format!("[bind]\n{address}")),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_file_says_is_printed_as_a_file_that_says_it(
+            lines in proptest::collection::vec(line(), 0..8),
+        ) {
+            let mut draft = Draft::new(Config::default());
+            apply(&mut draft, lines.join("\n").as_bytes(), 0, Path::new("/x"));
+            let (config, sources) = draft.finish();
+            let text = file_text(&config, &sources, &[PathBuf::from("/x")]);
+            let mut again = Draft::new(Config::default());
+            let problems = apply(&mut again, text.as_bytes(), 0, Path::new("/y"));
+            prop_assert!(problems.is_empty(), "{:?} in {}", problems, text);
+            prop_assert_eq!(again.finish().0, config);
+        }
     }
 }
