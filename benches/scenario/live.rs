@@ -68,7 +68,7 @@ impl Stage {
         let mut receiver = Receiver::new()?;
         for group in 0..shape.groups {
             for _ in 0..shape.clients_per_group {
-                receiver.connect(server.address, group)?;
+                receiver.join(server.address, group)?;
             }
         }
         receiver.run_to_first_bytes(FIRST_BYTE_WAIT)?;

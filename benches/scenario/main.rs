@@ -13,6 +13,7 @@ mod payload;
 mod proxy;
 mod receiver;
 mod report;
+mod rtsp;
 mod sender;
 mod server;
 mod tally;
@@ -56,6 +57,7 @@ enum Kind {
     Idle,
     Capacity(Shape),
     Proxy(Load),
+    Rtsp(rtsp::Shape),
 }
 
 struct Scenario {
@@ -80,6 +82,11 @@ const fn scenario(name: &'static str, kind: Kind, in_quick: bool) -> Scenario {
     }
 }
 
+const RTSP: rtsp::Shape = rtsp::Shape {
+    sessions: 16,
+    rate: 20_000_000,
+};
+
 /// In the order they are run. Rates of `carry-…` are those of the first step.
 const SCENARIOS: &[Scenario] = &[
     scenario("fan-8", Kind::Live(shape(1, 8, 40)), true),
@@ -98,6 +105,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("proxy-small", Kind::Proxy(Load::Small), true),
     scenario("proxy-slow", Kind::Proxy(Load::Slow), false),
     scenario("proxy-first", Kind::Proxy(Load::First), true),
+    scenario("rtsp-16", Kind::Rtsp(RTSP), true),
 ];
 
 /// What is printed below the options.
@@ -110,6 +118,7 @@ const SCENARIO_HELP: &str = "
     proxy-small          64 connections ask for bodies of 10 kB
     proxy-slow           100 clients take 4 MiB each at 50 kB/s (2 MiB per second of --seconds): 84 s a program
     proxy-first          to the first byte, over new connections and over one that is kept
+    rtsp-16              16 interleaved RTSP sessions at 20 Mbit/s, a client each
 
 proxy-... compares with nginx and haproxy, where they are installed, and with floors that copy and that splice. Routers
 and neighbours are asked for /http/ADDRESS:PORT/PATH. --quick leaves out fan-256, zap-8, carry-..., proxy-16 and
@@ -120,6 +129,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.split_first() {
         Some((first, rest)) if first == "floor" => floor::run(rest).map(|()| true),
+        Some((first, rest)) if first == "rtsp-floor" => rtsp::run_relay(rest).map(|()| true),
         Some((first, rest)) if first == "proxy-floor" => proxy::run_floor(rest).map(|()| true),
         _ if std::env::var_os(NAMESPACE).is_none() => {
             println!("scenario: nothing to do without scripts/bench, which makes the namespace");
@@ -319,12 +329,20 @@ fn run(
             let measure = move |program: &Program| capacity::measure(program, shape, setup);
             (capacity::KEY, true, entrants(programs, &both, measure))
         }
+        Kind::Rtsp(shape) => {
+            let measure = move |program: &Program| rtsp::measure(program, shape, setup);
+            (
+                rtsp::KEY,
+                false,
+                entrants(programs, &[Program::Relay], measure),
+            )
+        }
         Kind::Proxy(load) => (load.key(), false, proxy_entrants(proxies, load, setup)),
     };
     // Memory does not vary, and a search for a limit repeats itself as it goes.
     let runs = match scenario.kind {
         Kind::Idle | Kind::Capacity(_) | Kind::Proxy(Load::Slow) => 1,
-        Kind::Live(_) | Kind::Zap { .. } | Kind::Proxy(_) => runs,
+        Kind::Live(_) | Kind::Zap { .. } | Kind::Proxy(_) | Kind::Rtsp(_) => runs,
     };
     let references = match scenario.kind {
         Kind::Proxy(_) => proxy::REFERENCES,

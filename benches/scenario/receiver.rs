@@ -53,13 +53,17 @@ impl Receiver {
     }
 
     /// Connects a client and asks for `group`.
-    pub(crate) fn connect(&mut self, server: SocketAddr, group: u32) -> io::Result<()> {
+    pub(crate) fn join(&mut self, server: SocketAddr, group: u32) -> io::Result<()> {
+        let path = format!("/rtp/{}", sender::address(group));
+        self.connect(server, &path, group)
+    }
+
+    /// Connects a client and asks for `path`, behind which there is the media of `group`.
+    pub(crate) fn connect(&mut self, server: SocketAddr, path: &str, group: u32) -> io::Result<()> {
         let mut stream = StdTcpStream::connect(server)?;
         let _ = stream.set_nodelay(true);
-        let request = format!(
-            "GET /rtp/{} HTTP/1.1\r\nHost: {server}\r\nUser-Agent: scenario\r\n\r\n",
-            sender::address(group)
-        );
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nUser-Agent: scenario\r\n\r\n");
         let asked = clock::now();
         stream.write_all(request.as_bytes())?;
         stream.set_nonblocking(true)?;

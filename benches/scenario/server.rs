@@ -12,6 +12,7 @@ use flowgate::sys::load::pin_to_core;
 
 use crate::clock;
 use crate::floor::{self, Flush, Path};
+use crate::rtsp;
 
 /// A server must accept connections this long after its start.
 const START_WAIT: Duration = Duration::from_secs(5);
@@ -31,6 +32,8 @@ pub(crate) enum Program {
         path: Path,
         flush: Flush,
     },
+    /// A relay that takes media out of RTSP frames.
+    Relay,
     /// A command with `{port}` and `{clients}` in it.
     Neighbour {
         name: String,
@@ -43,6 +46,7 @@ impl Program {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Router { name, .. } | Self::Neighbour { name, .. } => name.clone(),
+            Self::Relay => "floor relay".to_owned(),
             Self::Floor { path, flush } => {
                 let path = match path {
                     Path::Copy => "copy",
@@ -59,7 +63,7 @@ impl Program {
 
     /// Whether this is a floor.
     pub(crate) fn is_floor(&self) -> bool {
-        matches!(self, Self::Floor { .. })
+        matches!(self, Self::Floor { .. } | Self::Relay)
     }
 
     /// Whether a router is given `flag`, among `router_flags` or its own.
@@ -67,7 +71,7 @@ impl Program {
         let mut first = router_flags.split_ascii_whitespace();
         let own = match self {
             Self::Router { flags, .. } => flags.as_slice(),
-            Self::Floor { .. } | Self::Neighbour { .. } => &[],
+            Self::Floor { .. } | Self::Relay | Self::Neighbour { .. } => &[],
         };
         first.any(|given| given == flag) || own.iter().any(|given| given == flag)
     }
@@ -93,6 +97,11 @@ impl Program {
             Self::Floor { path, flush } => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args(floor::arguments(listen, *path, *flush));
+                command
+            }
+            Self::Relay => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(rtsp::relay_arguments(listen));
                 command
             }
             Self::Neighbour { command: line, .. } => {

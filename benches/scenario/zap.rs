@@ -33,7 +33,7 @@ pub(crate) fn measure(program: &Program, rate: u64, setup: &Setup) -> io::Result
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let apart = Duration::from_micros(2000 + u64::from(random >> 16) % 13_000);
         stage.receiver.run(apart)?;
-        stage.receiver.connect(stage.server.address, 0)?;
+        stage.receiver.join(stage.server.address, 0)?;
         stage.receiver.run_to_first_bytes(PATIENCE)?;
         if let Some(wait) = stage.receiver.first_bytes().last() {
             waits.note(wait.as_nanos() as u64);

@@ -10,7 +10,7 @@ mod client;
 mod contender;
 mod floor;
 mod origin;
-mod rounds;
+pub(crate) mod rounds;
 
 use std::io;
 use std::thread;
