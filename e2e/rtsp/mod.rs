@@ -1,5 +1,9 @@
 //! RTSP servers of others, which play a real MPEG-TS file; what arrives is compared with the file.
 
+mod endurance;
+mod live555;
+mod stun;
+
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
@@ -316,8 +320,13 @@ fn sigterm_ends_the_session_at_the_server() {
     assert!(server.wait(SOON).success());
 }
 
-/// A client that takes less than the stream brings, for so long, and then as much as it can.
-fn slow_client(stalls: u32, megabits: u32) {
+/// A client that takes less than the stream brings, for a while, and then as much as it can.
+#[test]
+fn slow_client_gets_every_byte() {
+    if !available() {
+        return;
+    }
+    let (stalls, megabits) = (3, 16);
     let directory = TempDir::new();
     let seconds = 5 * stalls + 60;
     let file = recording(&directory, seconds, megabits);
@@ -352,19 +361,4 @@ fn slow_client(stalls: u32, megabits: u32) {
         server.log().wait(" pauses")
     };
     assert!(!stopped.contains(" 0 pauses"), "{stopped}");
-}
-
-#[test]
-fn slow_client_gets_every_byte() {
-    if available() {
-        slow_client(3, 16);
-    }
-}
-
-#[test]
-#[ignore = "endurance: takes ten minutes"]
-fn slow_client_gets_every_byte_for_ten_minutes() {
-    if available() {
-        slow_client(118, 4);
-    }
 }

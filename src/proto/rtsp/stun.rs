@@ -55,6 +55,15 @@ pub struct Mapped {
     pub port: u16,
 }
 
+impl fmt::Display for Mapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => write!(f, "{address}:{}", self.port),
+            None => write!(f, "port {}", self.port),
+        }
+    }
+}
+
 /// A binding request without attributes.
 pub fn encode_request(transaction: Transaction) -> Vec<u8> {
     [&BINDING_REQUEST[..], &[0, 0], &COOKIE, &transaction].concat()

@@ -64,6 +64,9 @@ pub(in crate::sim) fn judge_play(
     }
     assert!(!play.fails(), "a stream from nowhere: {}", context());
     if !play.log.complete {
+        // Who falls silent is given up; otherwise nobody but the server ends a stream.
+        let may = matches!(play.finale, Finale::Resets | Finale::Silence);
+        assert!(may, "given up: {}", context());
         return "stream broken";
     }
     assert!(viewer.is_whole(), "the end is cut: {}", context());

@@ -280,7 +280,10 @@ impl Session {
         actions: &mut Vec<Action>,
     ) {
         match stun::decode_response(datagram, transaction) {
-            Ok(mapped) => self.end_stun(now, Stun::Answered(mapped), actions),
+            Ok(mapped) => {
+                debug!("STUN: the media port is seen as {mapped}");
+                self.end_stun(now, Stun::Answered(mapped), actions);
+            }
             // An answer to our request that is no use; another would be the same.
             Err(error @ (StunError::Type(_) | StunError::NoAddress)) => {
                 debug!("STUN: {error}");
