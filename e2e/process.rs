@@ -283,7 +283,11 @@ fn idle_process_makes_no_system_calls() {
 #[test]
 fn descriptors_are_closed_on_exec() {
     with_links(|| {
-        let server = Server::start(&["-m", "8"]);
+        let directory = TempDir::new();
+        let [socket, pid_file] = ["http.sock", "pid"].map(|name| directory.path().join(name));
+        let [socket, pid_file] = [&socket, &pid_file].map(|path| path.to_str().expect("in ASCII"));
+        let server = Server::start(&["-m", "8", "-l", socket, "--pid-file", pid_file]);
+        let _client = server::connect_unix(socket.as_ref());
         let _sender = Source::new("west", WEST, "239.5.0.3:5000", Framing::Rtp).run(200);
         let _bodies = [
             server.open("/rtp/239.5.0.3:5000"),
@@ -303,6 +307,29 @@ fn descriptors_are_closed_on_exec() {
             .collect();
         assert_eq!(numbers, ["0", "1", "2"], "{inheritable:?}");
     });
+}
+
+#[test]
+fn clients_beyond_the_last_descriptor_are_served_when_others_leave() {
+    let directory = TempDir::new();
+    let path = directory.path().join("http.sock");
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", PROGRAM]);
+    let socket = path.to_str().expect("a path in ASCII");
+    let server = Server::start_as(limited, &["-l", socket]);
+    let idle: Vec<_> = (0..60).map(|_| server.connect()).collect();
+    server.log().wait("accepting a connection failed: ");
+    let request = crate::support::http::get("/");
+    let mut tcp = server.connect();
+    let mut unix = server::connect_unix(&path);
+    std::io::Write::write_all(&mut tcp, &request).expect("sent");
+    std::io::Write::write_all(&mut unix, &request).expect("sent");
+    drop(idle);
+    // Nobody else connects meanwhile, whose coming would be noticed.
+    for bytes in [read_to_end(&mut tcp), read_to_end(&mut unix)] {
+        crate::support::http::parse(bytes).assert_error(404, "Not Found");
+    }
+    server.stop_empty();
 }
 
 #[test]

@@ -14,8 +14,8 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::wire::{Origin, Wire, ok, request};
 use crate::support::namespace::with_loopback_only;
-use crate::support::server::Server;
-use crate::support::{SOON, proc, tool, wait_for};
+use crate::support::server::{Server, connect_unix};
+use crate::support::{SOON, TempDir, proc, tool, wait_for};
 
 /// Bytes of a body that are made and compared at a time.
 const BLOCK: usize = 64 << 10;
@@ -41,7 +41,7 @@ fn send_blocks(stream: &mut TcpStream, blocks: u64, written: &AtomicU64) {
 }
 
 /// Reads such a body and compares it, at most so many bytes per second.
-fn receive_blocks(stream: &mut TcpStream, blocks: u64, rate: Option<u64>) {
+fn receive_blocks(stream: &mut impl Read, blocks: u64, rate: Option<u64>) {
     let began = Instant::now();
     let mut received = vec![0; BLOCK];
     for index in 0..blocks {
@@ -247,6 +247,37 @@ fn crowd_of_slow_clients_gets_every_byte_out_of_a_small_pool() {
 #[test]
 fn client_that_stalls_for_twenty_seconds_gets_the_rest() {
     stalled_client_gets_the_rest(Duration::from_secs(20), 1536);
+}
+
+#[test]
+fn stalled_client_of_a_unix_socket_gets_the_rest() {
+    let directory = TempDir::new();
+    let path = directory.path().join("http.sock");
+    let socket = path.to_str().expect("a path in ASCII");
+    // The origin is on this host, which such clients do not reach otherwise.
+    let server = Server::start(&["-l", socket, "--upstream-allow", "loopback"]);
+    let origin = Origin::start();
+    let mut client = connect_unix(&path);
+    let request = request("GET", &origin.path("/"), "");
+    client.write_all(request.as_bytes()).expect("sent");
+    let (blocks, written) = (512, Arc::new(AtomicU64::new(0)));
+    let sending = serve_blocks(origin.accept(), blocks, written.clone());
+    let stopped_at = standstill(&written, Duration::from_secs(1));
+    assert!(
+        stopped_at < blocks * BLOCK as u64 / 2,
+        "{stopped_at} bytes were taken for nobody"
+    );
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).expect("a head in time");
+        head.extend(byte);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    receive_blocks(&mut client, blocks, None);
+    sending.join().expect("all was sent");
+    drop(client);
+    server.stop_empty();
 }
 
 #[test]

@@ -78,9 +78,21 @@ pub(crate) fn igmp_sources(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/net/mcfilter")).expect("a process of ours")
 }
 
+/// The first child of the process, if it has one.
+pub(crate) fn child(pid: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.expect("a process of ours");
+    children.split_whitespace().next()?.parse().ok()
+}
+
+/// What the kernel tells of the process, a line for each thing.
+pub(crate) fn status(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/status")).expect("a process of ours")
+}
+
 /// Memory of the process's own that is present.
 pub(crate) fn resident_bytes(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process of ours");
+    let status = status(pid);
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("RssAnon:"));
@@ -93,7 +105,7 @@ pub(crate) fn resident_bytes(pid: u32) -> u64 {
 
 /// Signals the process ignores, as a bit mask.
 pub(crate) fn ignored_signals(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process of ours");
+    let status = status(pid);
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     u64::from_str_radix(mask.expect("a mask").trim(), 16).expect("hexadecimal")
 }

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -121,6 +123,14 @@ pub(crate) fn connect(port: u16) -> TcpStream {
     let stream = wait_for(SOON, "a connection", || {
         TcpStream::connect_timeout(&address, SOON).ok()
     });
+    stream.set_read_timeout(Some(SOON)).expect("valid timeout");
+    stream.set_write_timeout(Some(SOON)).expect("valid timeout");
+    stream
+}
+
+/// The same through a Unix socket.
+pub(crate) fn connect_unix(path: &Path) -> UnixStream {
+    let stream = UnixStream::connect(path).expect("somebody listens");
     stream.set_read_timeout(Some(SOON)).expect("valid timeout");
     stream.set_write_timeout(Some(SOON)).expect("valid timeout");
     stream

@@ -204,3 +204,17 @@ pub(crate) fn have(programs: &[&str]) -> bool {
     }
     true
 }
+
+/// Whether we may start programs as other users; says so if not, see [`super::skip`]. Root of a user namespace may not.
+pub(crate) fn may_become_others() -> bool {
+    if !have(&["setpriv", "curl"]) {
+        return false;
+    }
+    let mut other = Command::new("setpriv");
+    other.args(["--reuid=65534", "--regid=65534", "--clear-groups", "true"]);
+    let may = run(&mut other).status.success();
+    if !may {
+        super::skip("only root can become another user");
+    }
+    may
+}
