@@ -9,7 +9,7 @@ use crate::support::http::{self, Body, get, read_response};
 use crate::support::namespace::{WEST, with_links};
 use crate::support::sender::{Framing, Sender, Source};
 use crate::support::server::{Server, read_to_end};
-use crate::support::{SOON, proc, tool, ts, wait_for};
+use crate::support::{SOON, TempDir, proc, tool, ts, wait_for};
 
 const GROUP: &str = "239.2.0.1:5000";
 const PATH: &str = "/rtp/239.2.0.1:5000";
@@ -507,6 +507,80 @@ print('good')
         assert_eq!(python.stdout.trim(), "good", "{}", python.stderr);
         server.stop_empty();
     });
+}
+
+#[test]
+fn status_pages_ask_for_name_and_password_besides_the_token() {
+    let directory = TempDir::new();
+    let file = directory.path().join("status-auth");
+    std::fs::write(&file, "admin:s3cret\n").expect("written");
+    let auth = format!("@{}", file.display());
+    let server = Server::start(&["--status-auth", &auth, "-T", "t0ken"]);
+    // admin:s3cret and admin:wrong
+    let right = "Authorization: Basic YWRtaW46czNjcmV0\r\n";
+    let wrong = "Authorization: Basic YWRtaW46d3Jvbmc=\r\n";
+    for (path, header, status, challenge) in [
+        ("/status?r2h-token=t0ken", right, 200, None),
+        ("/status.webmanifest?r2h-token=t0ken", right, 200, None),
+        ("/status", right, 401, Some("Bearer")),
+        (
+            "/status?r2h-token=t0ken",
+            "",
+            401,
+            Some("Basic realm=\"flowgate status\", charset=\"UTF-8\""),
+        ),
+        (
+            "/status?r2h-token=t0ken",
+            wrong,
+            401,
+            Some("Basic realm=\"flowgate status\", charset=\"UTF-8\""),
+        ),
+        ("/assets/icon-192.png", "", 200, None),
+        ("/nothing?r2h-token=t0ken", "", 404, None),
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{header}\r\n");
+        let response = server.exchange(request.as_bytes());
+        assert_eq!(response.status, status, "{path} {header}");
+        assert_eq!(response.header("WWW-Authenticate"), challenge);
+    }
+    // Further complaints within the second are only counted.
+    server.log().wait("an access token is needed");
+    for line in server.log().all() {
+        for secret in ["t0ken", "s3cret", "YWRtaW46", "wrong:"] {
+            assert!(!line.contains(secret), "{line}");
+        }
+    }
+    server.stop_empty();
+}
+
+#[test]
+fn page_is_sent_once_and_as_the_browser_likes_it() {
+    let server = Server::start(&["-O", "*"]);
+    let ask = |method: &str, headers: &str| {
+        let request = format!("{method} /status HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+        server.exchange(request.as_bytes())
+    };
+    let plain = ask("GET", "");
+    assert_eq!(plain.header("Content-Encoding"), None);
+    assert_eq!(plain.header("Access-Control-Allow-Origin"), Some("*"));
+    let length = plain.body.len().to_string();
+    assert_eq!(plain.header("Content-Length"), Some(&*length));
+    let packed = ask("GET", "Accept-Encoding: br, gzip\r\n");
+    assert_eq!(packed.header("Content-Encoding"), Some("gzip"));
+    assert_eq!(packed.body.get(..2), Some(&[0x1f, 0x8b][..]));
+    assert_ne!(plain.header("ETag"), packed.header("ETag"));
+    for response in [&plain, &packed] {
+        assert_eq!(response.header("Vary"), Some("Accept-Encoding"));
+    }
+    let head = ask("HEAD", "");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(head.header("Content-Length"), Some(&*length));
+    let tag = plain.header("ETag").expect("a validator");
+    let known = ask("GET", &format!("If-None-Match: \"x\", {tag}\r\n"));
+    assert_eq!((known.status, known.body.len()), (304, 0));
+    assert_eq!(known.header("ETag"), Some(tag));
+    ask("POST", "Content-Length: 0\r\n").assert_error(405, "Method Not Allowed");
+    server.stop_empty();
 }
 
 #[test]
