@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("send_queue", &["limits", "net", "pool", "stats"]),
     ("config", &["limits", "proto", "logger"]),
     ("cli", &["config", "limits"]),
-    ("logger", &["config", "limits", "sys"]),
+    ("logger", &["area", "config", "limits", "sys"]),
     ("net", &["arena", "limits", "pool", "sys"]),
     (
         "shared",
@@ -37,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "router",
         &[
             "access_log",
+            "area",
             "arena",
             "channel",
             "client",
@@ -68,6 +69,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "main",
         &[
+            "area",
             "cli",
             "config",
             "demo",
@@ -94,6 +96,7 @@ const ENTITY: &[&str] = &[
     "sequencer",
     "shared",
     "stats",
+    "status",
     "sys",
     "tick",
     "web",

@@ -249,6 +249,20 @@ pub const PUBLICATION_BYTES_MAX: usize = 1 << 20;
 /// Clients that a worker lists; further ones are only counted. Their facts fit a publication: a client without pauses
 /// takes some 300 bytes.
 pub const CLIENTS_LISTED_MAX: usize = 1000;
+/// Bytes of a client's URL that are shown (server spec §10.3).
+pub const SERVICE_URL_BYTES_MAX: usize = 255;
+/// Viewers of the status, per worker.
+pub const VIEWERS_MAX: usize = 256;
+/// They are told something at least this often …
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// … and at most this often (server spec §10.2).
+pub const EVENT_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Bytes of events that some viewers have not taken; beyond, those who hold them up are let go.
+pub const EVENT_BYTES_HELD_MAX: usize = 16 << 20;
+/// Other workers have this long to publish what they know, for one who wants to know it now.
+pub const STATUS_ANSWER_WAIT: Duration = Duration::from_millis(250);
+/// Bytes of the form that comes with a call of the API.
+pub const FORM_BYTES_MAX: usize = 4 << 10;
 /// Pauses of a client that are remembered.
 pub const PAUSES_KEPT_MAX: usize = 32;
 
@@ -335,6 +349,7 @@ const _: () = {
     assert!(FLUSH_INTERVAL_MANY.as_nanos() <= FLUSH_INTERVAL_MAX.as_nanos());
     assert!(CONNECTIONS_READING_MAX < CONNECTIONS_MAX);
     assert!(UPSTREAM_READ_BYTES <= BUFFER_BYTES_MAX);
+    assert!(EVENT_INTERVAL_MIN.as_nanos() < STATUS_INTERVAL.as_nanos());
     // Whatever has begun to arrive of a record, the rest finds room.
     assert!(TLS_RECORD_BYTES_MAX <= TLS_READ_BYTES);
     // A newcomer's queue takes a whole ring.

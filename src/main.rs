@@ -5,13 +5,15 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use flowgate::area::{Area, Worker};
 use flowgate::cli::{self, Command, Invocation, Loaded};
 use flowgate::config::{Problem, Severity};
 use flowgate::listen::{Access, ListenError, Listeners};
-use flowgate::net::Place;
 use flowgate::net::mio::MioNet;
 use flowgate::net::tls::TlsConfig;
+use flowgate::net::{Place, clock};
 use flowgate::pid_file::{PidFile, PidFileError};
 use flowgate::privilege::Identity;
 use flowgate::router::Router;
@@ -146,6 +148,10 @@ fn print_config(invocation: &Invocation) -> ExitCode {
 /// Runs the router until it is told to stop. `ready` is called once clients can connect.
 fn run(loaded: Loaded, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Failure> {
     let config = loaded.config;
+    let area = Area::new(clock::now(), clock::unix_ms(), config.verbosity as u8)
+        .map_err(|error| format!("the status area cannot be made: {error}"))?;
+    let area = Arc::new(area);
+    logger::keep_lines(Arc::clone(&area));
     logger::init(config.verbosity, config.log_style).map_err(|error| error.to_string())?;
     for problem in &loaded.problems {
         log::log!(problem.level(), "{problem}");
@@ -159,7 +165,11 @@ fn run(loaded: Loaded, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Failure>
     net.install_signals()
         .map_err(|error| format!("signals cannot be handled: {error}"))?;
     let config = Rc::new(config);
-    let mut router = Router::new(Box::new(net), Rc::clone(&config));
+    net.watch_bell(area.bell())
+        .map_err(|error| format!("the bell cannot be heard: {error}"))?;
+    let worker = Worker::new(area, 0);
+    worker.begin(std::process::id());
+    let mut router = Router::new(Box::new(net), Rc::clone(&config), worker);
     let identity = match &config.user {
         Some(name) => Some(Identity::look_up(name).map_err(|error| error.to_string())?),
         None => None,

@@ -223,6 +223,11 @@ impl Pool {
         self.accounts.bytes_max
     }
 
+    /// Bytes of that which only heads and answers may use.
+    pub fn reserve_bytes(&self) -> usize {
+        self.accounts.reserve_bytes
+    }
+
     /// Bytes of the buffers in use.
     pub fn held_bytes(&self) -> usize {
         self.accounts.held_bytes.get()

@@ -22,6 +22,8 @@ const WRITER: u64 = (1 << WRITER_BITS) - 1;
 /// A line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
+    /// Its number; later lines have greater ones.
+    pub number: u64,
     /// When it was written, in milliseconds since 1970.
     pub unix_ms: u64,
     /// A number of [`Verbosity`](crate::config::Verbosity).
@@ -38,6 +40,13 @@ pub struct Cursor {
     /// A line that was not complete when it was last wanted.
     awaited: u64,
     clears: u64,
+}
+
+impl Cursor {
+    /// The number of the last line that was read or given up.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
 }
 
 /// What a reader has missed.
@@ -179,6 +188,7 @@ impl<'a> LogRing<'a> {
         }
         let form = form.load(Ordering::Relaxed);
         let line = Line {
+            number,
             unix_ms: time.load(Ordering::Relaxed),
             level: (form >> 32) as u8,
             text: load_bytes(words, form as u32 as usize),

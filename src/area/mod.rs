@@ -138,7 +138,7 @@ impl Area {
         let word = |word| self.worker_word(worker, word).load(Ordering::Relaxed);
         Some(WorkerRecord {
             pid: word(PID) as u32,
-            restarts: word(STARTS).saturating_sub(1),
+            starts: word(STARTS),
             finished_bytes: word(FINISHED_BYTES),
             clients: self.places().count_of(worker),
         })
@@ -245,12 +245,19 @@ impl Area {
 pub struct WorkerRecord {
     /// Its process, 0 while there is none.
     pub pid: u32,
-    /// How often it was started again.
-    pub restarts: u64,
+    /// How often it was started, the first time included.
+    pub starts: u64,
     /// Bytes sent to its clients that have gone, over all its processes.
     pub finished_bytes: u64,
     /// Its clients.
     pub clients: usize,
+}
+
+impl WorkerRecord {
+    /// How often it was started again.
+    pub fn restarts(&self) -> u64 {
+        self.starts.saturating_sub(1)
+    }
 }
 
 /// The area as one worker uses it.
@@ -271,6 +278,15 @@ impl Worker {
         Self { area, index }
     }
 
+    /// The only worker of an area of its own, for a program that is one process.
+    ///
+    /// # Errors
+    ///
+    /// As [`Area::new`].
+    pub fn alone(now: Instant, unix_ms: u64) -> io::Result<Self> {
+        Ok(Self::new(Arc::new(Area::new(now, unix_ms, 1)?), 0))
+    }
+
     /// The whole area.
     pub fn area(&self) -> &Arc<Area> {
         &self.area
@@ -285,6 +301,8 @@ impl Worker {
     pub fn begin(&self, pid: u32) {
         self.word(PID).store(u64::from(pid), Ordering::Relaxed);
         self.word(STARTS).fetch_add(1, Ordering::Relaxed);
+        // Nobody has heard what was rung before; what it was rung for is looked at now.
+        self.word(RUNG).store(0, Ordering::Release);
     }
 
     /// Takes a client on, unless all workers together serve `clients_max` already. However many ask at the same time,
@@ -340,14 +358,22 @@ impl Worker {
         }
     }
 
-    /// Asks all workers to publish what they know now. [`Worker::is_answered`] tells when they have.
+    /// Whether no other worker lives.
+    pub fn is_alone(&self) -> bool {
+        (0..WORKERS_MAX)
+            .filter(|worker| *worker != self.index)
+            .all(|worker| self.area.worker_word(worker, PID).load(Ordering::Relaxed) == 0)
+    }
+
+    /// Asks the other workers to publish what they know now. [`Worker::is_answered`] tells when they have.
     pub fn ask(&self) -> u64 {
         let asked = self.area.head(ASKED).fetch_add(1, Ordering::AcqRel) + 1;
+        self.word(ANSWERED).store(asked, Ordering::Release);
         self.area.ring_all();
         asked
     }
 
-    /// The latest question, if this worker has not answered it.
+    /// The latest question of another worker, if this one has not answered it.
     pub fn question(&self) -> Option<u64> {
         let asked = self.area.head(ASKED).load(Ordering::Acquire);
         (asked != self.word(ANSWERED).load(Ordering::Relaxed)).then_some(asked)
@@ -412,7 +438,7 @@ mod tests {
         assert_eq!(area.reclaim(1), 2);
         let expected = WorkerRecord {
             pid: 0,
-            restarts: 0,
+            starts: 1,
             finished_bytes: 10,
             clients: 0,
         };
@@ -423,7 +449,7 @@ mod tests {
         area.reclaim(0);
         assert!(!area.is_viewed());
         workers[1].begin(7);
-        assert_eq!(area.worker(1).map(|worker| worker.restarts), Some(1));
+        assert_eq!(area.worker(1).map(|worker| worker.restarts()), Some(1));
         assert_eq!(area.worker(WORKERS_MAX), None);
     }
 
@@ -442,8 +468,9 @@ mod tests {
             events.iter().count()
         };
         let worker = Worker::new(Arc::clone(&area), 3);
-        worker.answer_bell();
+        area.ring_all();
         rings();
+        worker.begin(1);
         area.ring_viewing();
         assert_eq!(rings(), 0, "nobody views");
         worker.set_viewing(true);
@@ -481,9 +508,13 @@ mod tests {
         let area = area();
         let workers = [0, 1, 2].map(|index| Worker::new(Arc::clone(&area), index));
         workers[0].begin(10);
+        assert!(workers[0].is_alone() && !workers[1].is_alone());
         workers[1].begin(11);
+        workers[2].begin(12);
+        assert!(!workers[0].is_alone());
         let question = workers[0].ask();
-        for worker in &workers[..2] {
+        assert_eq!(workers[0].question(), None, "it knows the answer itself");
+        for worker in &workers[1..] {
             assert!(!workers[0].is_answered(question));
             assert_eq!(worker.question(), Some(question));
             worker.publish(b"", worker.question());

@@ -36,9 +36,10 @@ use crate::proto::http::{
     self, Body, Framing, FramingError, HEAD_BYTES_MAX, HeadError, Method, OwnedHeaders, Relay,
     ReplyHead,
 };
-use crate::send_queue::{Gap, SendQueue};
+use crate::send_queue::{Gap, LocalBody, SendQueue};
 use crate::shared::Shared;
 use crate::stats::Stats;
+use crate::status::api;
 use response::{Answer, Status};
 
 /// Where a connection stands; the diagram is at the top of the module.
@@ -71,6 +72,8 @@ pub enum Ended {
     Idle,
     /// It took nothing of a body of our own for [`STALL_CHECK`].
     Stalled,
+    /// Somebody has asked that it be disconnected.
+    Disconnected,
     /// There was no memory left to answer with.
     Memory,
     /// The program stops.
@@ -529,6 +532,31 @@ impl Client {
         }
     }
 
+    /// Answers a call of the API.
+    pub fn answer_call(&mut self, reply: &api::Reply, shared: &mut Shared) {
+        match reply.status {
+            500.. => shared.stats.server_errors += 1,
+            400..500 => shared.stats.client_errors += 1,
+            _ => {}
+        }
+        let bytes = response::call(reply, &shared.config, self.is_head, self.sets_cookie);
+        self.answer_with(&bytes, &shared.pool);
+    }
+
+    /// Whether the last event has been taken, so that another one may be pushed.
+    pub fn takes_event(&self) -> bool {
+        self.state == State::Streaming && self.queue.local_bytes() == 0
+    }
+
+    /// Queues an event of a stream of events.
+    pub fn push_event(&mut self, event: LocalBody, now: Instant) {
+        debug_assert!(self.takes_event(), "one event at a time");
+        if self.queue.is_empty() {
+            self.progress_at = now;
+        }
+        self.queue.push_local(event);
+    }
+
     /// Whether the answer to this request is to carry the access cookie.
     pub fn set_cookie(&mut self, sets_cookie: bool) {
         self.sets_cookie = sets_cookie;
@@ -746,16 +774,17 @@ impl Client {
         if matches!(self.state, State::Closed(_)) {
             return;
         }
-        match self.queue.flush(
+        let sent_bytes = shared.stats.to_clients.bytes;
+        let result = self.queue.flush(
             &mut self.socket,
             &mut *shared.net,
             &mut shared.stats.to_clients,
-        ) {
+        );
+        // Some may have been taken before the connection broke.
+        self.sent_bytes += shared.stats.to_clients.bytes - sent_bytes;
+        match result {
             Ok(0) => {}
-            Ok(written) => {
-                self.sent_bytes += written as u64;
-                self.progress_at = shared.now;
-            }
+            Ok(_) => self.progress_at = shared.now,
             Err(_) => return self.close(Ended::Peer),
         }
         if self.state == State::Draining && self.queue.is_empty() {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::config::Config;
 use crate::proto::rewrite::token::TOKEN_NAME;
+use crate::status::api::Reply;
 
 /// A status that flowgate answers with itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub enum Status {
     UriTooLong,
     /// 431
     HeadersTooLarge,
+    /// 500
+    InternalServerError,
     /// 501
     NotImplemented,
     /// 502
@@ -66,6 +69,7 @@ impl Status {
             Self::ContentTooLarge => (413, "Content Too Large"),
             Self::UriTooLong => (414, "URI Too Long"),
             Self::HeadersTooLarge => (431, "Request Header Fields Too Large"),
+            Self::InternalServerError => (500, "Internal Server Error"),
             Self::NotImplemented => (501, "Not Implemented"),
             Self::BadGateway => (502, "Bad Gateway"),
             Self::ServiceUnavailable => (503, "Service Unavailable"),
@@ -253,6 +257,51 @@ pub fn stream_head(headers: &[(&'static str, String)], config: &Config) -> Vec<u
     }
     text.push_str("\r\n");
     text.into_bytes()
+}
+
+/// Head of the event stream of the status (server spec §10.2); with the access cookie if `sets_cookie`.
+pub fn events_head(config: &Config, sets_cookie: bool) -> Vec<u8> {
+    let mut text = String::from(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n\
+         Connection: keep-alive\r\n",
+    );
+    // nginx in front would gather events until its buffer is full.
+    text.push_str("X-Accel-Buffering: no\r\n");
+    push_headers(&mut text, common_headers(config, sets_cookie));
+    text.push_str("\r\n");
+    text.into_bytes()
+}
+
+/// The answer to a call of the API (server spec §10.5); its body is left out if `is_head`.
+pub fn call(reply: &Reply, config: &Config, is_head: bool, sets_cookie: bool) -> Vec<u8> {
+    let status = match reply.status {
+        200 => Status::Ok,
+        400 => Status::BadRequest,
+        403 => Status::Forbidden,
+        404 => Status::NotFound,
+        405 => Status::MethodNotAllowed,
+        413 => Status::ContentTooLarge,
+        _ => Status::InternalServerError,
+    };
+    let (code, reason) = status.parts();
+    let mut text = format!(
+        "HTTP/1.1 {code} {reason}\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         Cache-Control: no-store\r\n"
+    );
+    let allow = reply.allow.map(|allow| ("Allow", allow.to_owned()));
+    push_headers(&mut text, allow.into_iter());
+    push_headers(&mut text, common_headers(config, sets_cookie));
+    text.push_str("\r\n");
+    if !is_head {
+        text.push_str(&reply.body);
+    }
+    text.into_bytes()
+}
+
+fn push_headers(text: &mut String, headers: impl Iterator<Item = (&'static str, String)>) {
+    for (name, value) in headers {
+        let _ = write!(text, "{name}: {}\r\n", visible(&value));
+    }
 }
 
 /// A JSON text of unknown length, to GET; with the access cookie if `sets_cookie`.

@@ -11,6 +11,7 @@ use crate::net::tls;
 use crate::proto::http::Method;
 use crate::proto::origin::{HttpUrl, Scheme};
 use crate::proto::url::{self, MulticastUrl, UrlError};
+use crate::status::api::Call;
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Target {
     Rtsp(RtspUrl),
     /// What is known of a multicast stream without starting it: the answer to HEAD (multicast spec §6.1).
     MulticastHead,
+    /// A part of the status.
+    Status(StatusPart),
     /// A page of our own or what belongs to it, to GET and HEAD.
     Page(Page),
     /// A resource of our own, to GET and HEAD.
@@ -34,8 +37,24 @@ pub enum Target {
 impl Target {
     /// Whether it belongs to the status pages, which may ask for a name and a password.
     pub fn is_status(&self) -> bool {
-        matches!(self, Self::Page(Page::Status | Page::StatusManifest))
+        matches!(
+            self,
+            Self::Status(_) | Self::Page(Page::Status | Page::StatusManifest)
+        )
     }
+}
+
+/// A part of the status (server spec §10.1), for any method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusPart {
+    /// The event stream.
+    Events,
+    /// The same once.
+    Snapshot,
+    /// The metrics.
+    Metrics,
+    /// A call that changes something.
+    Call(Call),
 }
 
 /// What stands behind `/rtsp/` or `/rtsps/`.
@@ -51,6 +70,16 @@ impl RtspUrl {
     /// `rtsp` or `rtsps`.
     pub fn scheme(&self) -> &'static str {
         if self.tls { "rtsps" } else { "rtsp" }
+    }
+
+    /// Scheme, host and port, without user and password.
+    pub fn address(&self) -> String {
+        let authority = self.rest.split('/').next().unwrap_or_default();
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
+        let host = host.split(['?', '#']).next().unwrap_or_default();
+        format!("{}://{host}", self.scheme())
     }
 }
 
@@ -78,6 +107,9 @@ pub fn route(request: &Request, target: &str, config: &Config) -> Target {
             _ => target,
         };
     }
+    if let Target::Status(_) = target {
+        return target;
+    }
     match request.method {
         Method::Get => target,
         Method::Head
@@ -98,6 +130,9 @@ pub fn route(request: &Request, target: &str, config: &Config) -> Target {
 }
 
 fn find(target: &str, config: &Config) -> Result<Target, Answer> {
+    if let Some(found) = find_status(path_of(target), config) {
+        return found;
+    }
     if let Some(page) = pages::find(path_of(target), config) {
         return Ok(Target::Page(page));
     }
@@ -146,6 +181,21 @@ fn nowhere(target: &str) -> Answer {
         Err(error @ UrlError::Escape) => Answer::new(Status::BadRequest, error.to_string()),
         _ => Answer::new(Status::NotFound, ""),
     }
+}
+
+/// What is below the status page; the page itself is none of this.
+fn find_status(path: &str, config: &Config) -> Option<Result<Target, Answer>> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let part = match path.strip_prefix(config.status_page_path.trim_end_matches('/'))? {
+        "/sse" => StatusPart::Events,
+        "/metrics" => StatusPart::Metrics,
+        "/api/status" => StatusPart::Snapshot,
+        other => match Call::named(other.strip_prefix("/api/")?) {
+            Some(call) => StatusPart::Call(call),
+            None => return Some(Err(Answer::new(Status::NotFound, "no such call"))),
+        },
+    };
+    Some(Ok(Target::Status(part)))
 }
 
 fn is_reachable(url: &HttpUrl) -> bool {
@@ -281,6 +331,53 @@ mod tests {
         assert_eq!(status(Method::Head, "/rtsp/h/"), None);
         assert_eq!(status(Method::Options, "/rtsp/h/"), Some(204));
         assert_eq!(status(Method::Other, "/rtsp/h/"), Some(405));
+    }
+
+    #[test]
+    fn status_lies_below_its_page() {
+        let found = |page: &str, target: &str| {
+            let config = Config {
+                status_page_path: page.to_owned(),
+                ..Config::default()
+            };
+            match route(&request(Method::Other), target, &config) {
+                Target::Status(part) => Ok(part),
+                Target::Answer(answer) => Err(answer.status.code()),
+                other => panic!("{other:?}"),
+            }
+        };
+        let disconnect = Call::named("disconnect").expect("a call");
+        for (page, target, expected) in [
+            ("/status", "/status/sse", Ok(StatusPart::Events)),
+            ("/status", "/status/sse/?x=1", Ok(StatusPart::Events)),
+            ("/status", "/status/metrics", Ok(StatusPart::Metrics)),
+            ("/status", "/status/api/status", Ok(StatusPart::Snapshot)),
+            (
+                "/status",
+                "/status/api/disconnect",
+                Ok(StatusPart::Call(disconnect)),
+            ),
+            ("/status", "/status/api/other", Err(404)),
+            ("/status", "/status/sse//", Err(404)),
+            ("/status", "/sse", Err(404)),
+            ("/a/b", "/a/b/sse", Ok(StatusPart::Events)),
+            ("/", "/sse", Ok(StatusPart::Events)),
+            ("/", "/api/status", Ok(StatusPart::Snapshot)),
+        ] {
+            assert_eq!(found(page, target), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn address_of_a_server_is_told_without_its_password() {
+        for (rest, address) in [
+            ("user:se@cret@h:8554/a@b?c", "rtsp://h:8554"),
+            ("h?a=b", "rtsp://h"),
+            ("[::1]:5/", "rtsp://[::1]:5"),
+        ] {
+            let rest = rest.to_owned();
+            assert_eq!(RtspUrl { tls: false, rest }.address(), address);
+        }
     }
 
     #[test]

@@ -12,11 +12,13 @@ mod output;
 use std::fmt;
 use std::io::{self, IsTerminal, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter, Record, SetLoggerError};
 
+use crate::area::{Area, SUPERVISOR};
 use crate::config::{LogStyle, Verbosity};
 pub use line::LINE_BYTES_MAX;
 use line::line;
@@ -26,6 +28,8 @@ use output::{Output, Stdout};
 const FATAL_TARGET: &str = "flowgate::fatal";
 
 static SERVING: AtomicBool = AtomicBool::new(false);
+/// Where lines are kept for the viewers of the status.
+static KEPT_IN: OnceLock<Arc<Area>> = OnceLock::new();
 
 /// Starts logging in the given style. Without one, lines carry time and level if standard error is a terminal.
 ///
@@ -62,6 +66,12 @@ pub fn serving() {
     SERVING.store(true, Ordering::Relaxed);
 }
 
+/// From now on keeps every line in the log of `area` too, for the viewers of the status; without its time stamp. Only
+/// the first call counts.
+pub fn keep_lines(area: Arc<Area>) {
+    let _ = KEPT_IN.set(area);
+}
+
 /// Logs why the program ends, at every verbosity. Shows nothing before [`init`].
 pub fn fatal(message: impl fmt::Display) {
     // Past the macros, which would ask for the maximum level first.
@@ -80,8 +90,29 @@ fn builder(target: Target, style: LogStyle) -> Builder {
         // Filtering is left to `log::set_max_level`, so that it can change while running.
         .filter_level(LevelFilter::Trace)
         .target(target)
-        .format(move |out, record| out.write_all(line_now(style, record).as_bytes()));
+        .format(move |out, record| {
+            if let Some(area) = KEPT_IN.get() {
+                keep(record, area);
+            }
+            out.write_all(line_now(style, record).as_bytes())
+        });
     builder
+}
+
+/// Never waits. Viewers are woken, if there are any.
+fn keep(record: &Record<'_>, area: &Area) {
+    let serving = SERVING.load(Ordering::Relaxed);
+    let writer = if serving { 0 } else { SUPERVISOR };
+    let level = match record.target() {
+        FATAL_TARGET => Verbosity::Fatal as u8,
+        // Numbered as `Verbosity` is.
+        _ => record.level() as u8,
+    };
+    let time = since_epoch();
+    let unix_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let line = line(LogStyle::Plain, time, serving, record);
+    area.log().push(writer, unix_ms, level, line.as_bytes());
+    area.ring_viewing();
 }
 
 /// The line of a record that is made now.
@@ -128,6 +159,22 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn kept_line_has_its_level_and_no_time() {
+        let area = Area::new(crate::net::clock::now(), 0, 1).expect("memory");
+        for (level, target) in [(Level::Warn, ""), (Level::Error, FATAL_TARGET)] {
+            let mut record = Record::builder();
+            record.level(level).target(target);
+            keep(&record.args(format_args!("a\nb")).build(), &area);
+        }
+        let mut lines = Vec::new();
+        area.log().read(&mut area.log().oldest(), &mut lines);
+        let kept: Vec<_> = lines.iter().map(|line| (line.level, &*line.text)).collect();
+        let text = b"[Supervisor] a\\nb\n";
+        assert_eq!(kept, [(2, &text[..]), (0, &text[..])]);
+        assert!(lines.iter().all(|line| line.unix_ms > 0));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IoSlice, Read};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
@@ -28,6 +28,7 @@ const INDEX_BITS: u32 = 20;
 const GENERATION_BITS: u32 = if usize::BITS > 32 { 32 } else { 12 };
 const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
+const BELL: Token = Token(usize::MAX - 3);
 
 /// The real network.
 pub struct MioNet {
@@ -74,6 +75,17 @@ impl MioNet {
         )?;
         self.signals = Some(signals);
         Ok(())
+    }
+
+    /// Reports every ring of `bell`, which must stay open, as [`Event::Rung`].
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub fn watch_bell(&mut self, bell: BorrowedFd<'_>) -> io::Result<()> {
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&bell.as_raw_fd()), BELL, Interest::READABLE)
     }
 
     pub(super) fn fd(&self, socket: SocketId) -> io::Result<&OwnedFd> {
@@ -206,6 +218,7 @@ impl Net for MioNet {
         }
         for event in &self.events {
             match event.token() {
+                BELL => events.push(Event::Rung),
                 WAKER => self.resolver.take_answers(events),
                 SIGNALS => {
                     while let Some(signal) = self.signals.as_mut().and_then(Signals::take) {

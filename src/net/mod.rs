@@ -5,6 +5,7 @@
 //! datagram source leaves the poll for a while, because it is read by the clock ([`Net::unwatch`]). A [`Stage`]
 //! between a socket and its user transforms the bytes; TLS is one ([`tls`]).
 
+pub mod clock;
 mod listener;
 mod measure;
 pub mod mio;
@@ -92,6 +93,8 @@ pub enum Event {
     },
     /// A signal arrived.
     Signal(Signal),
+    /// The bell has rung that was to be watched.
+    Rung,
 }
 
 /// What the kernel reports of a socket once, when it changes. Hang-ups and errors count as readable and writable

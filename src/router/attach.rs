@@ -7,6 +7,7 @@ use super::Router;
 use super::close::CloseReason;
 use super::complaints::Complaint;
 use super::ready::Entity;
+use super::record::{Kind, Record};
 use super::slots::{ChannelId, ChannelSlot, ClientId, Feed, Gate, Subscriber, UpstreamId};
 use super::{fanout, flow};
 use crate::arena::Arena;
@@ -18,6 +19,7 @@ use crate::client::route::{self, Target};
 use crate::limits::CHANNELS_MAX;
 use crate::net::{GroupAddress, LookupId};
 use crate::proto::url::{self, Host, MulticastUrl};
+use crate::status::rate::Rate;
 use crate::sys;
 use crate::upstream::http::Fetch;
 
@@ -55,7 +57,8 @@ impl Router {
             Ok(granted) => granted,
             Err(answer) => return self.turn_away(id, request, &answer),
         };
-        if let Some(address) = access::forwarded_for(request, &self.shared.config) {
+        let forwarded_for = access::forwarded_for(request, &self.shared.config);
+        if let Some(address) = forwarded_for {
             log::debug!("client {id} ({peer}): forwarded for {address}");
         }
         let routed = route::route(request, &granted.target, &self.shared.config);
@@ -70,7 +73,18 @@ impl Router {
             return;
         };
         sink.client.set_cookie(granted.sets_cookie);
+        sink.record = match routed {
+            Target::Multicast(_) => Some(Kind::Multicast),
+            Target::Http(_) => Some(Kind::Http),
+            Target::Rtsp(_) => Some(Kind::Rtsp),
+            _ => None,
+        }
+        .map(|kind| {
+            let address = forwarded_for.map_or_else(|| peer.to_string(), str::to_owned);
+            Box::new(Record::new(kind, &granted.target, address))
+        });
         match routed {
+            Target::Status(part) => self.serve_status(id, request, part, granted.sets_cookie),
             Target::Answer(answer) => sink.client.answer(&answer, &mut self.shared),
             Target::MulticastHead => {
                 let head = response::multicast_head(None, config);
@@ -129,10 +143,11 @@ impl Router {
     /// that has closed its side already gives way: it is most likely the same one, zapping.
     pub(super) fn admit(&mut self, id: ClientId) -> bool {
         let clients_max = self.shared.config.clients_max;
-        if self.streams >= clients_max {
+        let place = self.worker.admit(clients_max).or_else(|| {
             self.end_half_closed();
-        }
-        if self.streams >= clients_max {
+            self.worker.admit(clients_max)
+        });
+        let Some(place) = place else {
             let text = format!("Maximum client limit reached ({clients_max})");
             self.complaints
                 .warn(Complaint::ClientLimit, self.shared.now, &text);
@@ -140,15 +155,21 @@ impl Router {
             let detail = format!("client limit of {clients_max} reached");
             self.refuse(id, Status::ServiceUnavailable, &detail);
             return false;
-        }
+        };
         let Some(sink) = self.clients.get_mut(id) else {
+            self.worker.release(place);
             return false;
         };
+        if let Some(record) = &mut sink.record {
+            let base_bytes = sink.client.sent_bytes();
+            record.admit(&self.worker, place, base_bytes, self.shared.now);
+        }
         sink.client.await_stream();
         sink.streams = true;
         self.streams += 1;
         self.shared.stats.streams += 1;
         self.note_admitted(id);
+        self.desk.mark();
         true
     }
 
@@ -163,6 +184,9 @@ impl Router {
         if let Some(sink) = self.clients.get_mut(id) {
             sink.streams = false;
             self.streams -= 1;
+            if let Some(record) = &mut sink.record {
+                record.give_way(&self.worker);
+            }
         }
         self.end_stream(id, &CloseReason::GaveWay);
     }
@@ -250,6 +274,8 @@ impl Router {
             subscribers: Vec::new(),
             head: None,
             lingering_since: None,
+            joined_at: self.shared.now,
+            rate: Rate::new(0, self.shared.now),
             queued: false,
             armed: None,
         });
@@ -304,11 +330,17 @@ impl Router {
         };
         match std::mem::replace(&mut sink.feed, Feed::None) {
             Feed::None => {}
+            Feed::Status => {
+                self.desk.dismiss(id);
+                if !self.desk.has_viewers() {
+                    self.worker.set_viewing(false);
+                }
+            }
             // The answer will find nobody.
             Feed::Lookup { lookup, .. } => drop(self.lookups.remove(&lookup)),
             Feed::Channel(channel) => self.unsubscribe(id, channel),
             Feed::Upstream(upstream) => {
-                flow::unlink(id, &mut self.clients);
+                flow::unlink(id, &mut self.clients, self.shared.now);
                 self.part(upstream);
             }
         }

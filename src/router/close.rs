@@ -82,6 +82,9 @@ impl Router {
         if let Feed::Lookup { lookup, .. } = std::mem::replace(&mut sink.feed, Feed::None) {
             self.lookups.remove(&lookup);
         }
+        if let Some(record) = &mut sink.record {
+            record.failed = true;
+        }
         let answer = Answer::new(reason.status(), reason.detail());
         sink.client.fail(&answer, &mut self.shared);
         self.after_turn(id);

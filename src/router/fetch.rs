@@ -173,8 +173,9 @@ impl Router {
     fn connect(&mut self, id: ClientId, fetch: Rc<Fetch>, kept_too: bool) {
         if kept_too && let Some(connection) = self.take_kept(&fetch.destination) {
             self.shared.stats.upstream_reuses += 1;
+            let address = fetch.destination.origin.to_string();
             let upstream = HttpUpstream::over(fetch, connection, &self.shared);
-            return self.attach_upstream(id, Box::new(upstream));
+            return self.attach_upstream(id, Box::new(upstream), address);
         }
         match fetch.destination.origin.host() {
             &Host::Ip { address, .. } => self.connect_to(id, fetch, &[address]),
@@ -201,13 +202,15 @@ impl Router {
             Ok(permitted) => permitted,
             Err(denied) => return self.refuse(id, Status::Forbidden, &denied.to_string()),
         };
+        let address = fetch.destination.origin.to_string();
         let upstream = HttpUpstream::connect(fetch, &permitted, &self.shared);
-        self.attach_upstream(id, Box::new(upstream));
+        self.attach_upstream(id, Box::new(upstream), address);
     }
 
-    /// Makes `upstream` the source of a client, and gives it its first turn.
-    pub(super) fn attach_upstream(&mut self, id: ClientId, upstream: Box<dyn Upstream>) {
-        self.attach_slot(id, UpstreamSlot::new(upstream, id));
+    /// Makes `upstream`, at `address`, the source of a client, and gives it its first turn.
+    fn attach_upstream(&mut self, id: ClientId, upstream: Box<dyn Upstream>, address: String) {
+        let slot = UpstreamSlot::new(upstream, address, id, self.shared.now);
+        self.attach_slot(id, slot);
     }
 
     pub(super) fn attach_slot(&mut self, id: ClientId, slot: UpstreamSlot) {
@@ -265,6 +268,9 @@ impl Router {
 
     /// Passes on a part of the body that a client uploads.
     pub(super) fn take_upload(&mut self, id: ClientId, part: Incoming) {
+        let Some(part) = self.take_form(id, part) else {
+            return;
+        };
         let limits = self.limits();
         let Self {
             clients,

@@ -135,7 +135,7 @@ pub fn pause(sink: &mut ClientSlot, source: &mut UpstreamSlot, shared: &mut Shar
         source.upstream_paused = PauseFlag(true);
         sink.any_upstream_paused = PauseFlag(true);
         source.upstream.pause(shared.now);
-        sink.client.note_pause();
+        note_pause(sink, shared.now);
         shared.stats.backpressure_events += 1;
     }
 }
@@ -155,7 +155,7 @@ pub fn begin_upload(sink: &mut ClientSlot, now: Instant) {
 pub fn pause_upload(sink: &mut ClientSlot, shared: &mut Shared) {
     if !sink.upload_paused.0 {
         sink.upload_paused = PauseFlag(true);
-        sink.client.note_pause();
+        note_pause(sink, shared.now);
         shared.stats.backpressure_events += 1;
     }
 }
@@ -173,6 +173,7 @@ pub fn on_upstream_drain(
         return;
     }
     sink.upload_paused = PauseFlag(false);
+    note_resume(sink, now);
     sink.client.resume_body(now);
     if let Some(id) = source.client {
         run.push_if(sink.runnable(), Entity::Client(id), &mut sink.queued);
@@ -195,6 +196,7 @@ pub fn on_client_drain(
         return;
     }
     sink.any_upstream_paused = PauseFlag(false);
+    note_resume(sink, now);
     let Feed::Upstream(id) = sink.feed else {
         return;
     };
@@ -203,6 +205,24 @@ pub fn on_client_drain(
         resume(source, now);
         // Even if nothing waits to be read: its deadline counts again, and its turn arms it.
         run.push(Entity::Upstream(id), &mut source.queued);
+    }
+}
+
+/// Counts a pause and remembers when it began.
+fn note_pause(sink: &mut ClientSlot, now: Instant) {
+    sink.client.note_pause();
+    if let Some(record) = &mut sink.record {
+        record.pauses.begin(now);
+    }
+}
+
+/// Remembers when a pause ended, once nothing is paused in either direction.
+fn note_resume(sink: &mut ClientSlot, now: Instant) {
+    if !sink.any_upstream_paused.0
+        && !sink.upload_paused.0
+        && let Some(record) = &mut sink.record
+    {
+        record.pauses.end(now);
     }
 }
 
@@ -221,10 +241,11 @@ pub fn release(source: &mut UpstreamSlot, now: Instant) {
 }
 
 /// A client's upstream has ended: nothing between the two is paused any more.
-pub fn unlink(id: ClientId, clients: &mut Arena<ClientSlot>) {
+pub fn unlink(id: ClientId, clients: &mut Arena<ClientSlot>, now: Instant) {
     if let Some(sink) = clients.get_mut(id) {
         sink.any_upstream_paused = PauseFlag(false);
         sink.upload_paused = PauseFlag(false);
+        note_resume(sink, now);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What holds between ticks. Checked after every tick in debug builds and in the simulation.
 
 use super::Router;
+use super::record::Record;
 use super::slots::Feed;
 
 impl Router {
@@ -71,8 +72,18 @@ impl Router {
                         "upstream of client {id}"
                     );
                 }
+                Feed::Status => assert!(
+                    self.desk.knows(id),
+                    "nobody tells client {id} anything of the status"
+                ),
                 Feed::None | Feed::Lookup { .. } => {}
             }
+            let place = slot.record.as_deref().and_then(Record::place);
+            assert_eq!(
+                place.is_some(),
+                slot.streams,
+                "client {id} holds a place while it counts"
+            );
             let paused = match slot.feed {
                 Feed::Upstream(upstream) => self
                     .upstreams
@@ -80,6 +91,14 @@ impl Router {
                     .is_some_and(|source| source.upstream_paused.is_set()),
                 _ => false,
             };
+            let is_paused = |record: &Record| record.pauses.is_paused();
+            if let Some(record) = slot.record.as_deref() {
+                let may_be = paused || slot.upload_paused.is_set();
+                assert!(
+                    (!paused || is_paused(record)) && (may_be || !is_paused(record)),
+                    "the record of client {id} knows of its pauses"
+                );
+            }
             assert_eq!(
                 slot.any_upstream_paused.is_set(),
                 paused,

@@ -8,6 +8,8 @@ pub mod access;
 pub mod attach;
 pub mod close;
 pub mod complaints;
+pub mod desk;
+mod facts;
 pub mod fanout;
 mod fetch;
 pub mod flow;
@@ -17,6 +19,7 @@ pub mod invariants;
 mod observe;
 mod play;
 pub mod ready;
+pub mod record;
 pub mod slots;
 #[cfg(test)]
 mod tests;
@@ -27,12 +30,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::access_log::AccessLog;
+use crate::area::Worker;
 use crate::arena::Arena;
 use crate::client::{Client, Ended, Incoming};
 use crate::config::Config;
 use crate::limits::{
-    ACCEPT_RETRY, ACCEPTS_PER_TURN, CONNECTIONS_MAX, CONNECTIONS_READING_MAX, SETTLE_WAIT,
-    STOP_WAIT, UPSTREAM_READ_BYTES, UPSTREAM_ROUNDS_PER_TURN,
+    ACCEPT_RETRY, ACCEPTS_PER_TURN, CONNECTIONS_MAX, CONNECTIONS_READING_MAX, FORM_BYTES_MAX,
+    SETTLE_WAIT, STOP_WAIT, UPSTREAM_READ_BYTES, UPSTREAM_ROUNDS_PER_TURN,
 };
 use crate::net::{
     Edge, Event, Io, Listener, LookupId, Net, Peer, Place, Signal, SocketId, Watched,
@@ -46,6 +50,7 @@ use crate::upstream::{Ending, Grant, Outcome, UpstreamError};
 use attach::Lookup;
 use close::CloseReason;
 use complaints::{Complaint, Complaints};
+use desk::Desk;
 use flow::{Limits, Waiters};
 use idle::Idles;
 use ready::{Entity, Owners, RunQueue};
@@ -68,6 +73,10 @@ pub struct Router {
     waiters: Waiters,
     complaints: Complaints,
     access_log: AccessLog,
+    /// Who watches the status.
+    desk: Desk,
+    /// What this worker shares with the others.
+    worker: Worker,
     /// Exactly the clients whose next request is awaited, by the number they were given when that began.
     reading: BTreeMap<u64, ClientId>,
     next_reading: u64,
@@ -95,8 +104,8 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router without listeners.
-    pub fn new(net: Box<dyn Net>, config: Rc<Config>) -> Self {
+    /// A router without listeners, which shares the client limit and the status with the other workers.
+    pub fn new(net: Box<dyn Net>, config: Rc<Config>, worker: Worker) -> Self {
         Self {
             listeners: Arena::new(),
             clients: Arena::new(),
@@ -110,6 +119,8 @@ impl Router {
             waiters: Waiters::default(),
             complaints: Complaints::default(),
             access_log: AccessLog::default(),
+            desk: Desk::default(),
+            worker,
             reading: BTreeMap::new(),
             next_reading: 0,
             lookups: HashMap::new(),
@@ -227,6 +238,7 @@ impl Router {
                 self.run_client(id);
             }
         }
+        self.tell_viewers();
         self.reap();
         self.settle_if_due();
         self.shared.trim_if_due();
@@ -248,7 +260,8 @@ impl Router {
             return Some(Duration::ZERO);
         }
         let settle_at = self.quiet_since.map(|since| since + SETTLE_WAIT);
-        let next = [self.timers.next_at(), self.stop_at, settle_at]
+        let status_at = self.desk.deadline(self.worker.area().is_viewed());
+        let next = [self.timers.next_at(), self.stop_at, settle_at, status_at]
             .into_iter()
             .flatten()
             .min()?;
@@ -266,6 +279,7 @@ impl Router {
                     }
                 }
                 Event::Resolved { lookup, result } => self.resolved(lookup, result),
+                Event::Rung => self.answer_bell(),
                 Event::Signal(Signal::Stop) => self.stop(),
             }
         }
@@ -573,6 +587,7 @@ impl Router {
             run,
             waiters,
             owners,
+            desk,
             ..
         } = self;
         let Some(source) = upstreams.get_mut(id) else {
@@ -587,7 +602,11 @@ impl Router {
             return false;
         };
         let grant = source.may_read().then(|| limits.grant(sink));
+        let state = source.upstream.state_number();
         source.upstream.run(grant, shared, &mut outcomes);
+        if source.upstream.state_number() != state {
+            desk.mark();
+        }
         let mut end = None;
         let mut pipe_full = false;
         let mut names = Vec::new();
@@ -735,7 +754,7 @@ impl Router {
 
     /// An upstream has ended: well, or with an error that the client is told of if it can be.
     fn finish_upstream(&mut self, id: UpstreamId, client: ClientId, end: UpstreamEnd) {
-        flow::unlink(client, &mut self.clients);
+        flow::unlink(client, &mut self.clients, self.shared.now);
         self.part(id);
         if let Some(sink) = self.clients.get_mut(client) {
             sink.feed = Feed::None;
@@ -795,6 +814,7 @@ impl Router {
             _ => None,
         };
         let body_room = match sink.feed {
+            _ if sink.form.is_some() => FORM_BYTES_MAX,
             Feed::Upstream(upstream) if body_allowed => upstreams
                 .get(upstream)
                 .map_or(0, |source| limits.upload_room(source)),
@@ -884,6 +904,8 @@ impl Router {
             reading,
             next_reading,
             shared,
+            worker,
+            desk,
             ..
         } = self;
         let Some(sink) = clients.get_mut(id) else {
@@ -906,6 +928,11 @@ impl Router {
             if sink.streams {
                 sink.streams = false;
                 *streams -= 1;
+            }
+            sink.form = None;
+            if let Some(record) = sink.record.take() {
+                record.close(worker, sink.client.sent_bytes());
+                desk.mark();
             }
             if let Some(pipe) = sink.pipe.take() {
                 sink.client.detach_pipe();

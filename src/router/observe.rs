@@ -5,6 +5,7 @@ use super::flow::Limits;
 use super::slots::{ChannelSlot, ClientSlot, UpstreamSlot};
 use crate::arena::Arena;
 use crate::shared::Shared;
+use crate::status::facts::WorkerFacts;
 
 impl Router {
     pub(crate) fn clients(&self) -> &Arena<ClientSlot> {
@@ -31,6 +32,17 @@ impl Router {
         self.streams
     }
 
+    /// What the status would tell now.
+    pub(crate) fn told(&mut self) -> WorkerFacts {
+        self.facts()
+    }
+
+    /// Bytes that were counted for clients that have gone.
+    pub(crate) fn finished_bytes(&self) -> u64 {
+        let record = self.worker.area().worker(self.worker.index());
+        record.unwrap_or_default().finished_bytes
+    }
+
     /// What should be left of a router once all its clients are gone: nothing.
     ///
     /// # Panics
@@ -49,6 +61,8 @@ impl Router {
             "look-ups are remembered for the dead"
         );
         assert_eq!(self.streams, 0, "streams are counted");
+        let places = self.worker.area().places();
+        assert_eq!(places.count(), 0, "places are held");
         assert_eq!(self.shared.pool.held_bytes(), 0, "buffers are held");
         let stats = &self.shared.stats;
         assert_eq!(stats.connections, stats.connections_closed);

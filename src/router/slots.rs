@@ -4,7 +4,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::access::Logged;
+use super::desk::Form;
 use super::flow::PauseFlag;
+use super::record::Record;
 use crate::arena::Id;
 use crate::channel::{Audience, Channel};
 use crate::client::Client;
@@ -12,6 +14,7 @@ use crate::limits::PIPE_BYTES;
 use crate::net::{LookupId, PipeId, Watched};
 use crate::pool::Packet;
 use crate::shared::Shared;
+use crate::status::rate::Rate;
 use crate::upstream::Upstream;
 use crate::upstream::connection::{Connection, Destination};
 
@@ -42,6 +45,8 @@ pub enum Feed {
     Channel(ChannelId),
     /// A source of its own.
     Upstream(UpstreamId),
+    /// The status of the router.
+    Status,
 }
 
 /// A client and its relations.
@@ -52,6 +57,10 @@ pub struct ClientSlot {
     pub feed: Feed,
     /// Counts towards `-m`: a stream was asked for, and something of the answer is still to be sent.
     pub streams: bool,
+    /// What is remembered of the stream that was asked for.
+    pub record: Option<Box<Record>>,
+    /// What comes with a call of the API.
+    pub form: Option<Box<Form>>,
     /// Some upstream of this client is paused: the one bit that `on_client_drain` tests.
     pub any_upstream_paused: PauseFlag,
     /// The body it uploads is not read, because its upstream is full or not there yet.
@@ -96,6 +105,8 @@ impl ClientSlot {
             client,
             feed: Feed::None,
             streams: false,
+            record: None,
+            form: None,
             any_upstream_paused: PauseFlag::default(),
             upload_paused: PauseFlag::default(),
             starved: false,
@@ -138,6 +149,10 @@ pub struct ChannelSlot {
     pub head: Option<Packet>,
     /// Since when nobody listens.
     pub lingering_since: Option<Instant>,
+    /// When it was joined.
+    pub joined_at: Instant,
+    /// How fast media comes.
+    pub rate: Rate,
     /// In the run queue.
     pub queued: bool,
     /// The deadline the timers know.
@@ -187,6 +202,10 @@ pub enum Gate {
 pub struct UpstreamSlot {
     /// The source.
     pub upstream: Box<dyn Upstream>,
+    /// Scheme, host and port of the server that was asked for.
+    pub address: String,
+    /// When it was made.
+    pub since: Instant,
     /// Its client, unless that is gone.
     pub client: Option<ClientId>,
     /// It goes on without a client until it has ended what it began.
@@ -206,10 +225,17 @@ pub struct UpstreamSlot {
 }
 
 impl UpstreamSlot {
-    /// An upstream for `client`.
-    pub fn new(upstream: Box<dyn Upstream>, client: ClientId) -> Self {
+    /// An upstream for `client`, at `address`.
+    pub fn new(
+        upstream: Box<dyn Upstream>,
+        address: String,
+        client: ClientId,
+        now: Instant,
+    ) -> Self {
         Self {
             upstream,
+            address,
+            since: now,
             client: Some(client),
             outlives_client: false,
             skips: false,

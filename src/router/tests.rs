@@ -3,13 +3,16 @@
 
 mod resource;
 mod rtsp;
+mod status;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 
 use super::Router;
+use crate::area::Worker;
 use crate::config::Config;
+use crate::net::Net;
 use crate::net::mio::MioNet;
 use crate::net::tls::TlsConfig;
 use crate::net::{Listener, Place};
@@ -29,7 +32,8 @@ impl Bench {
     fn new(config: Config) -> Self {
         let tls = TlsConfig::load(None).expect("settings");
         let net = MioNet::new(tls).expect("a poll");
-        let mut router = Router::new(Box::new(net), Rc::new(config));
+        let worker = Worker::alone(net.now(), 0).expect("memory");
+        let mut router = Router::new(Box::new(net), Rc::new(config), worker);
         let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
         socket.set_nonblocking(true).expect("it does not block");
         let listener = socket.local_addr().expect("an address");

@@ -21,12 +21,13 @@ use std::fs::File;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::area::Worker;
 use crate::net::{Listener, Place};
 use crate::router::Router;
 pub(crate) use bench::Bench;
 use media::Rng;
 use net::SimNet;
-use oracles::{Memory, observe, standing};
+use oracles::{Memory, check_facts, observe, standing};
 use scenario::draw;
 use verdict::judge;
 use world::{Faults, World};
@@ -51,7 +52,8 @@ fn run(seed: u64) -> Coverage {
     let began = world.began;
     let world = Rc::new(RefCell::new(world));
     let net = SimNet(Rc::clone(&world));
-    let mut router = Router::new(Box::new(net), Rc::new(scenario.config.clone()));
+    let worker = Worker::alone(began, 0).expect("memory");
+    let mut router = Router::new(Box::new(net), Rc::new(scenario.config.clone()), worker);
     router.adopt_listener(listener()).expect("listening");
     let mut memory = Memory::default();
     let mut stopped = None;
@@ -62,6 +64,9 @@ fn run(seed: u64) -> Coverage {
             router.stop();
         }
         router.tick().expect("a tick");
+        if world.borrow().polls.is_multiple_of(64) {
+            check_facts(&mut router);
+        }
         observe(
             &router,
             &mut world.borrow_mut(),

@@ -13,6 +13,7 @@ use crate::limits::{
 };
 use crate::router::Router;
 use crate::router::slots::{ChannelId, ChannelSlot, ClientId, Feed, Gate, UpstreamId};
+use crate::status::codec;
 
 /// What a promise may be late by: ticks take some microseconds of virtual time each.
 const SLACK: Duration = Duration::from_micros(1500);
@@ -99,6 +100,31 @@ pub(super) fn observe(
         world.polls - memory.polls < POLLS_PER_SECOND_MAX,
         "the loop spins"
     );
+}
+
+/// What the status would tell must agree with what there is, and reach other workers as it is.
+pub(super) fn check_facts(router: &mut Router) {
+    let mut facts = router.told();
+    let sent: u64 = facts.clients.iter().map(|client| client.sent_bytes).sum();
+    assert_eq!(
+        sent, facts.current_bytes,
+        "bytes of the clients that are there"
+    );
+    let paused = router
+        .clients()
+        .iter()
+        .filter(|(_, slot)| slot.any_upstream_paused.is_set());
+    assert!(
+        paused.count() as u64 <= facts.clients_paused,
+        "clients that are paused"
+    );
+    assert_eq!(facts.clients_count as usize, facts.clients.len());
+    assert!(
+        facts.clients_count as usize >= router.streams(),
+        "clients that count"
+    );
+    let copy = codec::decode(&codec::encode(&mut facts));
+    assert_eq!(copy.as_ref(), Some(&facts));
 }
 
 /// Has a client ask for a channel in the very moment in which it will be left.

@@ -11,6 +11,32 @@ use super::world::World;
 use crate::client::Ended as ClientEnded;
 use crate::router::Router;
 
+/// The bytes that the status has counted are those that were delivered.
+fn judge_totals(router: &Router, world: &World) {
+    let served = router
+        .reaped
+        .iter()
+        .filter(|(_, client)| client.flow().is_some());
+    let delivered: u64 = served
+        .filter_map(|(_, client)| world.connections[world.accepted[&client.socket()]].as_ref())
+        .map(|connection| connection.sent_bytes)
+        .sum();
+    let is_reused = world.connections.iter().flatten().any(|connection| {
+        let viewer = connection.viewer.as_ref();
+        viewer.is_some_and(|viewer| viewer.expected == Expected::Replies)
+    });
+    let counted = router.finished_bytes();
+    // A connection that is used again may end with an answer that is no stream, which is not counted.
+    assert!(
+        counted <= delivered,
+        "{counted} bytes counted of {delivered}"
+    );
+    assert!(
+        is_reused || counted == delivered,
+        "{counted} bytes counted of {delivered}"
+    );
+}
+
 pub(super) fn judge(
     router: &Router,
     world: &mut World,
@@ -22,6 +48,7 @@ pub(super) fn judge(
         assert_eq!(world.open_sockets(), 0, "sockets are left");
         assert_eq!(world.open_pipes(), 0, "pipes are left");
         judge_groups(world, scenario);
+        judge_totals(router, world);
         let dropped: u64 = router
             .reaped
             .iter()

@@ -426,6 +426,7 @@ mod tests {
     #[test]
     fn log_lines_have_their_level_in_every_mode() {
         let lines = [Line {
+            number: 1,
             unix_ms: 5,
             level: 2,
             text: b"[Worker 0] \xff\"a\"\n".to_vec(),

@@ -182,6 +182,23 @@ impl Upstream for HttpUpstream {
         }
     }
 
+    fn state_number(&self) -> u8 {
+        match &self.phase {
+            Phase::Connecting(_) => 26,
+            Phase::Open(_) if !self.session.awaits_head() => 29,
+            Phase::Open(_) if self.queue.is_empty() && self.request_complete => 28,
+            Phase::Open(_) => 27,
+            Phase::Closed => 31,
+        }
+    }
+
+    fn transport(&self) -> &'static str {
+        match self.fetch.destination.origin.scheme() {
+            Scheme::Http => "tcp",
+            Scheme::Https => "tls",
+        }
+    }
+
     fn runnable(&self, may_read: bool) -> bool {
         match &self.phase {
             Phase::Connecting(connecting) => connecting.runnable(),

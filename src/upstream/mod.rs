@@ -46,6 +46,12 @@ pub trait Upstream {
     /// When a turn is needed although nothing happens.
     fn deadline(&self, paused: bool, shared: &Shared) -> Option<Instant>;
 
+    /// Where it stands, as the status page numbers it (server spec §10.6).
+    fn state_number(&self) -> u8;
+
+    /// How its media comes: `tcp`, `tls`, `interleaved` or `udp`.
+    fn transport(&self) -> &'static str;
+
     /// Whether everything is over and all sockets are given up.
     fn is_closed(&self) -> bool;
 

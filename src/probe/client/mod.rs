@@ -256,6 +256,7 @@ impl<'a> Run<'a> {
                     }
                     Event::Resolved { result, .. } => self.resolved(result),
                     Event::Signal(Signal::Stop) => is_interrupted = true,
+                    Event::Rung => {}
                 }
             }
             self.now = self.net.now();

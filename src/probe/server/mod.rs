@@ -93,7 +93,7 @@ impl Server {
                         }
                     }
                     Event::Signal(Signal::Stop) => return Ok(self.shared.stopped_by_signal()),
-                    Event::Resolved { .. } => {}
+                    Event::Resolved { .. } | Event::Rung => {}
                 }
             }
             self.shared.now = self.shared.net.now();

@@ -642,6 +642,18 @@ impl Upstream for RtspUpstream {
         self.datagrams.note(socket, edge);
     }
 
+    fn state_number(&self) -> u8 {
+        self.session.state_number()
+    }
+
+    fn transport(&self) -> &'static str {
+        match self.session.media_expected() {
+            Some(MediaTransport::Interleaved) => "interleaved",
+            Some(MediaTransport::Udp) => "udp",
+            None => "tcp",
+        }
+    }
+
     fn runnable(&self, may_read: bool) -> bool {
         let has_backlog = may_read && !self.backlog.is_empty();
         has_backlog
