@@ -20,6 +20,7 @@ mod process;
 mod proxy;
 mod rtsp;
 mod sharing;
+mod status;
 mod stream;
 mod support;
 mod unix_socket;

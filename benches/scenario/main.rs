@@ -17,6 +17,7 @@ mod rtsp;
 mod sender;
 mod server;
 mod tally;
+mod watch;
 mod zap;
 
 use std::io;
@@ -56,6 +57,7 @@ enum Kind {
     Zap { rate: u64 },
     Idle,
     Capacity(Shape),
+    Watch(Shape),
     Proxy(Load),
     Rtsp(rtsp::Shape),
 }
@@ -97,6 +99,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("zap-40", Kind::Zap { rate: 40_000_000 }, true),
     scenario("zap-8", Kind::Zap { rate: 8_000_000 }, false),
     scenario("idle", Kind::Idle, true),
+    scenario("watch", Kind::Watch(shape(1, 500, 1)), false),
     scenario("carry-fan", Kind::Capacity(shape(1, 64, 100)), false),
     scenario("carry-groups", Kind::Capacity(shape(32, 1, 40)), false),
     scenario("carry-one", Kind::Capacity(shape(1, 1, 600)), false),
@@ -113,6 +116,7 @@ const SCENARIO_HELP: &str = "
     fan-N, groups, fast  live channels: so many clients of one, eight channels, one at a high rate
     zap-N                from request to first byte of a channel at N Mbit/s
     idle                 memory without clients and with silent ones
+    watch                what 20 viewers of the status cost a router with 500 clients
     carry-...            the highest rate without loss
     proxy-1, proxy-16    so many clients download a body of 1 GiB each (512 MiB per second of --seconds)
     proxy-small          64 connections ask for bodies of 10 kB
@@ -121,7 +125,7 @@ const SCENARIO_HELP: &str = "
     rtsp-16              16 interleaved RTSP sessions at 20 Mbit/s, a client each
 
 proxy-... compares with nginx and haproxy, where they are installed, and with floors that copy and that splice. Routers
-and neighbours are asked for /http/ADDRESS:PORT/PATH. --quick leaves out fan-256, zap-8, carry-..., proxy-16 and
+and neighbours are asked for /http/ADDRESS:PORT/PATH. --quick leaves out fan-256, zap-8, watch, carry-..., proxy-16 and
 proxy-slow; named, they run.
 ";
 
@@ -329,6 +333,10 @@ fn run(
             let measure = move |program: &Program| capacity::measure(program, shape, setup);
             (capacity::KEY, true, entrants(programs, &both, measure))
         }
+        Kind::Watch(shape) => {
+            let measure = move |program: &Program| watch::measure(program, shape, setup);
+            (watch::KEY, false, entrants(programs, &[], measure))
+        }
         Kind::Rtsp(shape) => {
             let measure = move |program: &Program| rtsp::measure(program, shape, setup);
             (
@@ -342,7 +350,7 @@ fn run(
     // Memory does not vary, and a search for a limit repeats itself as it goes.
     let runs = match scenario.kind {
         Kind::Idle | Kind::Capacity(_) | Kind::Proxy(Load::Slow) => 1,
-        Kind::Live(_) | Kind::Zap { .. } | Kind::Proxy(_) | Kind::Rtsp(_) => runs,
+        Kind::Live(_) | Kind::Zap { .. } | Kind::Watch(_) | Kind::Proxy(_) | Kind::Rtsp(_) => runs,
     };
     let references = match scenario.kind {
         Kind::Proxy(_) => proxy::REFERENCES,
