@@ -258,6 +258,8 @@ impl Server {
                 );
                 play.end(now);
                 (play.log.torn_down, play.log.has_session) = (true, false);
+                let is_said = self.farewell_at.is_some_and(|at| self.sent >= at);
+                play.log.complete |= play.finale == Finale::Announces && is_said;
                 self.next_packet = None;
                 self.ended = true;
                 world.note("stream ended by the router");
@@ -542,8 +544,8 @@ impl Server {
                 self.farewell_at = Some(self.said);
             }
         }
-        if !self.wire.is_empty() || !self.replies.is_empty() {
-            // Looked at again when the wire is free.
+        if !self.wire.is_empty() {
+            // Looked at again when the wire is free. Answers that are due later are not given any more.
             self.next_packet = Some(now + Duration::from_millis(5));
             return if world.connection(index).to_router.len() < WINDOW_BYTES {
                 self.next_packet
