@@ -280,6 +280,23 @@ mod tests {
     }
 
     #[test]
+    fn line_that_comes_after_a_reload_opens_the_file_anew() {
+        let directory = Directory::new();
+        let place = |openings| Place {
+            path: directory.file("log").into(),
+            openings,
+        };
+        let mut target = Target::default();
+        target.write(&place(0), b"1\n");
+        fs::rename(directory.file("log"), directory.file("old")).expect("ours");
+        target.write(&place(1), b"2\n");
+        assert_eq!(
+            (directory.text("old"), directory.text("log")),
+            ("1\n".into(), "2\n".into())
+        );
+    }
+
+    #[test]
     fn full_disk_costs_lines_and_is_tried_again() {
         let place = Place {
             path: Path::new("/dev/full").into(),
@@ -300,6 +317,9 @@ mod tests {
             writer.push(b"x\n".to_vec());
         }
         assert_eq!(writer.lost, 3);
+        // There is no room to say so now; the next line does.
+        writer.reopen();
+        assert_eq!(writer.place.openings, 1);
         writer.thread = None;
     }
 }
