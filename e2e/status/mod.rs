@@ -37,6 +37,11 @@ fn clients_are_shown_counted_and_disconnected() {
 }
 
 #[test]
+fn name_and_password_guard_all_of_the_status() {
+    check("guarded", &["--status-auth", "a:b"]);
+}
+
+#[test]
 fn no_line_of_a_burst_is_lost() {
     // One line per request.
     check("burst", &["-v", "3"]);

@@ -234,6 +234,19 @@ def case_clients(port):
     viewer.until(lambda event: event["totalClients"] == 0)
 
 
+def case_guarded(port):
+    """Everything of the status asks for name and password, here a:b, and tells nothing without."""
+    for method, path in [
+        ("GET", "sse"), ("GET", "metrics"), ("GET", "api/status"), ("POST", "api/clear-logs"), ("PUT", "api/log-level"),
+    ]:
+        status, headers, body = ask(port, method, f"/status/{path}")
+        assert status == 401 and headers["WWW-Authenticate"].startswith("Basic "), (path, status, headers)
+        assert "uptimeMs" not in body
+    right = {"Authorization": "Basic YTpi"}
+    assert ask(port, "GET", "/status/api/status", None, right)[0] == 200
+    assert ask(port, "POST", "/status/api/clear-logs", None, right)[0] == 200
+
+
 def case_burst(port):
     """A thousand requests in a row: every line is in the log, and every one reaches a viewer or is counted."""
     viewer = Viewer(port)
