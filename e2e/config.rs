@@ -306,6 +306,26 @@ fn check_tells_every_problem_and_whether_there_is_one() {
 }
 
 #[test]
+fn check_looks_for_what_the_configuration_names() {
+    let missing = "/nonexistent/ca.pem";
+    let name = format!("{}.invalid:80", "a".repeat(64));
+    let said = flowgate(&[
+        "-C",
+        "--check-config",
+        "--tls-ca",
+        missing,
+        "-l",
+        &name,
+        "--user",
+        "no-such-user",
+    ]);
+    assert_eq!(said.status.code(), Some(1));
+    for told in [missing, &name, "no-such-user"] {
+        assert!(said.stderr.contains(told), "{}", said.stderr);
+    }
+}
+
+#[test]
 fn default_file_is_flowgates_own_then_the_compatible_routers() {
     if !have(&["unshare", "mount"]) {
         return;

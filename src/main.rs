@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use flowgate::area::{Area, Worker};
 use flowgate::cli::{self, Command, Invocation, Loaded};
-use flowgate::config::{Problem, Severity};
+use flowgate::config::{Config, Problem, Severity};
 use flowgate::listen::{Access, ListenError, Listeners};
 use flowgate::net::mio::MioNet;
 use flowgate::net::tls::TlsConfig;
@@ -116,7 +116,10 @@ fn complain(problems: &[Problem]) {
 /// Tells every problem; the exit status says whether one is more than a notice.
 fn check_config(invocation: &Invocation) -> ExitCode {
     let problems = match invocation.load() {
-        Ok(loaded) => loaded.problems,
+        Ok(mut loaded) => {
+            loaded.problems.extend(missing(&loaded.config));
+            loaded.problems
+        }
         Err(problems) => problems,
     };
     complain(&problems);
@@ -128,6 +131,22 @@ fn check_config(invocation: &Invocation) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     ExitCode::FAILURE
+}
+
+/// What the configuration names and this system does not have, so that a start would fail.
+fn missing(config: &Config) -> Vec<Problem> {
+    let unresolved = config.listen.iter().map(|address| address.resolve().err());
+    let authorities = TlsConfig::load(config.tls_ca.as_deref()).err();
+    let user = config.user.as_ref();
+    let unknown = user.and_then(|name| Identity::look_up(name).err());
+    unresolved
+        .chain([
+            authorities.map(|error| error.to_string()),
+            unknown.map(|error| error.to_string()),
+        ])
+        .flatten()
+        .map(|text| Problem::of_all(Severity::Wrong, text))
+        .collect()
 }
 
 /// Prints the configuration in effect as a file; the exit status says whether there is one.

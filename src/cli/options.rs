@@ -45,7 +45,7 @@ pub(super) fn understood() -> impl Iterator<Item = OptionSpec> {
     options().chain(absent().iter().map(OptionSpec::Absent))
 }
 
-static ACTIONS: [Action; 6] = [
+static ACTIONS: &[Action] = &[
     Action {
         short: Some('c'),
         long: "config",

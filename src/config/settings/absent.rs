@@ -16,7 +16,7 @@ pub struct Absent {
 
 /// All of them, in the order of their names.
 pub fn absent() -> &'static [Absent] {
-    &ABSENT
+    ABSENT
 }
 
 /// The one a key of `[global]` names, as [`by_key`](super::by_key) compares.
@@ -41,7 +41,7 @@ const fn flag(short: char, name: &'static str) -> Absent {
     }
 }
 
-static ABSENT: [Absent; 10] = [
+static ABSENT: &[Absent] = &[
     option(Some('M'), "external-m3u", "url"),
     option(Some('I'), "external-m3u-update-interval", "seconds"),
     option(Some('P'), "fcc-listen-port-range", "start[-end]"),

@@ -116,7 +116,7 @@ pub enum Value {
 
 /// All settings, in the order of the help text.
 pub fn settings() -> &'static [Setting] {
-    &table::SETTINGS
+    table::SETTINGS
 }
 
 /// The setting that a key of `[global]` names: in either case, with `_` for `-` as some old keys have it.

@@ -35,7 +35,7 @@ macro_rules! policy {
     };
 }
 
-pub(super) static SETTINGS: [Setting; 41] = [
+pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         short: Some('l'),
         long: "listen",
