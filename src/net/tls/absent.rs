@@ -47,6 +47,18 @@ impl TlsConfig {
         Err(TlsError)
     }
 
+    /// Nothing to take from a file.
+    ///
+    /// # Errors
+    ///
+    /// Always.
+    pub fn from_pem(_file: &Path, _pem: &[u8]) -> Result<Self, TlsError> {
+        Err(TlsError)
+    }
+
+    /// There is nothing to replace.
+    pub fn replace(&self, _other: Self) {}
+
     /// Refuses.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! What all TLS connections share: authorities and sessions to resume.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -28,10 +28,10 @@ const BUNDLES: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
-/// The settings of all TLS connections; a clone shares everything.
+/// The settings of all TLS connections; a clone shares everything, changes included.
 #[derive(Debug, Clone)]
 pub struct TlsConfig {
-    shared: Arc<SharedConfig>,
+    shared: Arc<Mutex<Arc<SharedConfig>>>,
 }
 
 #[derive(Debug)]
@@ -53,13 +53,41 @@ impl TlsConfig {
     ///
     /// `AuthorityFile` when the file cannot be read, holds no certificate, or one that cannot be an authority's.
     pub fn load(ca_file: Option<&Path>) -> Result<Self, TlsError> {
-        let own = ca_file.map_or_else(|| Ok(RootCertStore::empty()), authorities)?;
-        Ok(Self {
-            shared: Arc::new(SharedConfig {
-                own,
-                client: OnceLock::new(),
-            }),
-        })
+        let Some(file) = ca_file else {
+            return Ok(Self::new(RootCertStore::empty(), OnceLock::new()));
+        };
+        let pem = std::fs::read(file).map_err(|error| TlsError::AuthorityFile {
+            file: file.to_owned(),
+            reason: error.to_string(),
+        })?;
+        Self::from_pem(file, &pem)
+    }
+
+    /// As [`TlsConfig::load`], with the bytes of the file; its name is for complaints.
+    ///
+    /// # Errors
+    ///
+    /// As [`TlsConfig::load`].
+    pub fn from_pem(file: &Path, pem: &[u8]) -> Result<Self, TlsError> {
+        Ok(Self::new(authorities(file, pem)?, OnceLock::new()))
+    }
+
+    fn new(own: RootCertStore, client: OnceLock<Arc<ClientConfig>>) -> Self {
+        let shared = Arc::new(SharedConfig { own, client });
+        Self {
+            shared: Arc::new(Mutex::new(shared)),
+        }
+    }
+
+    /// New connections have the settings of `other` from now on, those of all clones too.
+    pub fn replace(&self, other: Self) {
+        let other = other.current();
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = other;
+    }
+
+    fn current(&self) -> Arc<SharedConfig> {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&shared)
     }
 
     /// Settings that take any certificate, for programs that measure and do not mind who answers.
@@ -69,12 +97,8 @@ impl TlsConfig {
     /// None; a build without TLS has one.
     pub fn trusting_everybody() -> Result<Self, TlsError> {
         let config = with_verifier(Arc::new(Anybody));
-        Ok(Self {
-            shared: Arc::new(SharedConfig {
-                own: RootCertStore::empty(),
-                client: OnceLock::from(Arc::new(config)),
-            }),
-        })
+        let client = OnceLock::from(Arc::new(config));
+        Ok(Self::new(RootCertStore::empty(), client))
     }
 
     /// The client's side of a new connection to `host`, a name or an IP address with or without brackets.
@@ -96,36 +120,30 @@ impl TlsConfig {
     }
 
     fn client(&self) -> Result<Arc<ClientConfig>, TlsError> {
-        if let Some(client) = self.shared.client.get() {
+        let shared = self.current();
+        if let Some(client) = shared.client.get() {
             return Ok(client.clone());
         }
-        let client = Arc::new(client_config(trusted(self.shared.own.clone())?)?);
-        Ok(self.shared.client.get_or_init(|| client).clone())
+        let client = Arc::new(client_config(trusted(shared.own.clone())?)?);
+        Ok(shared.client.get_or_init(|| client).clone())
     }
 
     /// Settings that trust `own` alone, whatever the system does.
     #[cfg(test)]
     pub(super) fn trusting(own: RootCertStore) -> Self {
         let client = client_config(own.clone()).expect("a client configuration");
-        Self {
-            shared: Arc::new(SharedConfig {
-                own,
-                client: OnceLock::from(Arc::new(client)),
-            }),
-        }
+        Self::new(own, OnceLock::from(Arc::new(client)))
     }
 }
 
-/// The authorities in a file.
-fn authorities(file: &Path) -> Result<RootCertStore, TlsError> {
+/// The authorities in the bytes of a file.
+fn authorities(file: &Path, pem: &[u8]) -> Result<RootCertStore, TlsError> {
     let error = |reason: String| TlsError::AuthorityFile {
         file: file.to_owned(),
         reason,
     };
     let mut store = RootCertStore::empty();
-    for certificate in
-        CertificateDer::pem_file_iter(file).map_err(|cause| error(cause.to_string()))?
-    {
+    for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|cause| error(cause.to_string()))?;
         store
             .add(certificate)
