@@ -30,9 +30,11 @@ pub struct Pool {
 
 #[derive(Debug)]
 struct Accounts {
-    bytes_max: usize,
-    reserve_bytes: usize,
+    bytes_max: Cell<usize>,
+    reserve_bytes: Cell<usize>,
     held_bytes: Cell<usize>,
+    /// More is held than the bound, which was larger when it was given out.
+    shrinks: Cell<bool>,
     held_bytes_highwater: Cell<usize>,
     exhaustions: Cell<u64>,
     segments: Cell<usize>,
@@ -74,11 +76,11 @@ impl fmt::Debug for Buffer {
 impl Pool {
     /// A pool that never holds more than `bytes_max` bytes in buffers, spare ones included.
     pub fn new(bytes_max: usize) -> Self {
-        let reserve_bytes = (bytes_max / POOL_RESERVE_SHARE).min(POOL_RESERVE_BYTES_MAX);
         Self {
             accounts: Rc::new(Accounts {
-                bytes_max,
-                reserve_bytes,
+                bytes_max: Cell::new(bytes_max),
+                reserve_bytes: Cell::new(reserve_bytes(bytes_max)),
+                shrinks: Cell::new(false),
                 held_bytes: Cell::new(0),
                 held_bytes_highwater: Cell::new(0),
                 exhaustions: Cell::new(0),
@@ -88,10 +90,25 @@ impl Pool {
         }
     }
 
+    /// Changes the bound. What is held beyond a smaller one is not taken away; nothing is given out until enough of it
+    /// has come back.
+    pub fn resize(&self, bytes_max: usize) {
+        let accounts = &self.accounts;
+        accounts.bytes_max.set(bytes_max);
+        accounts.reserve_bytes.set(reserve_bytes(bytes_max));
+        accounts.shrinks.set(accounts.held_bytes.get() > bytes_max);
+        accounts.make_room(0);
+    }
+
+    /// Whether no more is held than the bound, except for what was given out under a larger one.
+    pub fn is_within_bound(&self) -> bool {
+        self.accounts.is_within_bound()
+    }
+
     /// The largest buffer worth asking for: an eighth of the pool, so that a few sources share a small one,
     /// and at most [`BUFFER_BYTES_MAX`].
     pub fn buffer_bytes_max(&self) -> usize {
-        let eighth = (self.accounts.bytes_max / 8).max(BUFFER_BYTES_MIN);
+        let eighth = (self.accounts.bytes_max.get() / 8).max(BUFFER_BYTES_MIN);
         (1 << eighth.ilog2()).min(BUFFER_BYTES_MAX)
     }
 
@@ -109,7 +126,7 @@ impl Pool {
 
     /// As [`Pool::take`], for response heads and error answers, which may use the reserve.
     pub fn take_reserved(&self, bytes: usize) -> Option<PacketMut> {
-        self.take_within(bytes, self.accounts.bytes_max)
+        self.take_within(bytes, self.accounts.bytes_max.get())
     }
 
     /// Copies `bytes` into a buffer of their own; `None` when even the reserve is used up.
@@ -220,12 +237,12 @@ impl Pool {
 
     /// The bound, in bytes.
     pub fn bytes_max(&self) -> usize {
-        self.accounts.bytes_max
+        self.accounts.bytes_max.get()
     }
 
     /// Bytes of that which only heads and answers may use.
     pub fn reserve_bytes(&self) -> usize {
-        self.accounts.reserve_bytes
+        self.accounts.reserve_bytes.get()
     }
 
     /// Bytes of the buffers in use.
@@ -275,6 +292,11 @@ impl Drop for Pool {
     }
 }
 
+/// What a pool of this size keeps for answers.
+fn reserve_bytes(bytes_max: usize) -> usize {
+    (bytes_max / POOL_RESERVE_SHARE).min(POOL_RESERVE_BYTES_MAX)
+}
+
 /// The smallest class whose buffers hold `bytes`, if there is one.
 fn class_of(bytes: usize) -> Option<usize> {
     let capacity = bytes.max(BUFFER_BYTES_MIN).checked_next_power_of_two()?;
@@ -283,11 +305,11 @@ fn class_of(bytes: usize) -> Option<usize> {
 
 impl Accounts {
     fn live_bytes_max(&self) -> usize {
-        self.bytes_max - self.reserve_bytes
+        self.bytes_max.get() - self.reserve_bytes.get()
     }
 
     fn patient_bytes_max(&self) -> usize {
-        self.bytes_max / 100 * POOL_PATIENT_PERCENT
+        self.bytes_max.get() / 100 * POOL_PATIENT_PERCENT
     }
 
     fn has_room(&self, bytes: usize, bytes_max: usize) -> bool {
@@ -297,12 +319,12 @@ impl Accounts {
 
     fn hold(&self, bytes: usize) {
         let held = self.held_bytes.get() + bytes;
-        debug_assert!(
-            held <= self.bytes_max,
-            "{held} bytes held of {}",
-            self.bytes_max
-        );
         self.held_bytes.set(held);
+        debug_assert!(
+            self.is_within_bound(),
+            "{held} bytes held of {}",
+            self.bytes_max.get()
+        );
         self.held_bytes_highwater
             .set(self.held_bytes_highwater.get().max(held));
     }
@@ -310,14 +332,30 @@ impl Accounts {
     /// Drops spare buffers until `bytes` more fit under the bound.
     fn make_room(&self, bytes: usize) {
         let mut spare = self.spare.borrow_mut();
-        while self.held_bytes.get() + spare.bytes + bytes > self.bytes_max && spare.drop_one() {}
+        while self.held_bytes.get() + spare.bytes + bytes > self.bytes_max.get() && spare.drop_one()
+        {
+        }
+    }
+
+    fn is_within_bound(&self) -> bool {
+        self.shrinks.get() || self.held_bytes.get() <= self.bytes_max.get()
+    }
+
+    /// Takes `bytes` off what is held.
+    fn release(&self, bytes: usize) {
+        let held = self.held_bytes.get() - bytes;
+        self.held_bytes.set(held);
+        if held <= self.bytes_max.get() {
+            self.shrinks.set(false);
+        }
     }
 
     /// Takes back a buffer that nobody else refers to.
     fn give_back(&self, buffer: Rc<Buffer>) {
-        self.held_bytes
-            .set(self.held_bytes.get() - buffer.charge as usize);
+        self.release(buffer.charge as usize);
         match &buffer.storage {
+            // A pool that shrinks keeps nothing.
+            Storage::Memory(_) if self.shrinks.get() => drop(buffer),
             Storage::Memory(_) => self.spare.borrow_mut().keep(buffer),
             Storage::File(_) => self.segments.set(self.segments.get() - 1),
         }
@@ -409,9 +447,7 @@ impl Charge {
     pub fn shrink(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
-        self.accounts
-            .held_bytes
-            .set(self.accounts.held_bytes.get() - bytes);
+        self.accounts.release(bytes);
     }
 }
 

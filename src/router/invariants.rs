@@ -20,10 +20,7 @@ impl Router {
                 "runnable listener {id} is not queued"
             );
         }
-        assert!(
-            self.shared.pool.held_bytes() <= self.shared.pool.bytes_max(),
-            "the pool's bound"
-        );
+        assert!(self.shared.pool.is_within_bound(), "the pool's bound");
         assert!(self.graveyard.is_empty(), "the dead are reaped");
     }
 
