@@ -5,6 +5,7 @@
 //! | Module | Is |
 //! |---|---|
 //! | [`cli`], [`config`], [`logger`] | start: arguments become a checked configuration |
+//! | [`supervisor`] | the processes: workers are made, looked after, replaced |
 //! | [`listen`], [`pid_file`], [`privilege`] | start: what is opened and locked, and privileges given up, before serving |
 //! | [`notify`] | what a service manager is told |
 //! | [`router`] | the loop and all relations: tick, slots, ready, timers, attach, fanout, flow, close |
@@ -57,6 +58,7 @@ pub mod shared;
 mod sim;
 pub mod stats;
 pub mod status;
+pub mod supervisor;
 pub mod sys;
 pub mod tick;
 pub mod timers;

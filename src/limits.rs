@@ -229,8 +229,11 @@ pub const RTSP_BATCH_DATAGRAMS: usize = 16;
 pub const RTSP_BATCHES_PER_TURN: usize = 32;
 /// HEAD requests for RTSP URLs that are answered at a time; they are not counted as clients.
 pub const RTSP_PROBES_MAX: usize = 64;
-/// After SIGTERM, clients may take what is queued for this long.
+/// After SIGTERM, clients may take what is queued, and bodies that are on their way may come to their end, for this
+/// long.
 pub const STOP_WAIT: Duration = Duration::from_secs(3);
+/// What was queued of bodies that were cut then may still be taken for this long.
+pub const STOP_FLUSH_WAIT: Duration = Duration::from_millis(500);
 /// Events taken from the kernel per wait.
 pub const EVENTS_PER_TICK: usize = 1024;
 
@@ -278,6 +281,28 @@ pub const ACCESS_LINE_BYTES_MAX: usize = 8191;
 pub const ACCESS_LINES_WAITING_MAX: usize = 1024;
 /// At the end of the program, what waits for the disk is waited for at most this long.
 pub const ACCESS_CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+// ---- Processes (server spec §14) ---------------------------------------------------------------------------
+
+/// Restarts of one worker after crashes within …
+pub const RESTARTS_MAX: usize = 3;
+/// … so long (server spec §14.2).
+pub const RESTART_WINDOW: Duration = Duration::from_secs(5);
+/// A new worker that does not serve after this long is killed. Chosen: it needs milliseconds.
+pub const WORKER_START_WAIT: Duration = Duration::from_secs(10);
+/// When no process can be made, it is tried again this much later.
+pub const WORKER_RETRY: Duration = Duration::from_secs(1);
+/// After SIGTERM, workers that have not ended are killed: the program must be gone within 5 s (server spec §1).
+pub const STOP_KILL_WAIT: Duration = Duration::from_millis(4700);
+/// The same after a second SIGTERM.
+pub const STOP_NOW_KILL_WAIT: Duration = Duration::from_millis(500);
+/// A worker that was told to drain is killed this long after its clients' time is over.
+pub const DRAIN_KILL_WAIT: Duration = Duration::from_secs(5);
+/// A worker that drains gives connections whose request has not come yet this long.
+pub const DRAIN_READING_WAIT: Duration = Duration::from_secs(1);
+/// Default of `--drain-timeout`. Chosen: most answers are complete by then, and a live stream, which has no end, is
+/// asked for again by its player.
+pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
 // ---- TLS towards upstreams ---------------------------------------------------------------------------------
 
@@ -348,6 +373,10 @@ const _: () = {
     assert!(FLUSH_INTERVAL_FEW.as_nanos() < FLUSH_INTERVAL_MANY.as_nanos());
     assert!(FLUSH_INTERVAL_MANY.as_nanos() <= FLUSH_INTERVAL_MAX.as_nanos());
     assert!(CONNECTIONS_READING_MAX < CONNECTIONS_MAX);
+    // A worker ends by itself before it is killed.
+    let stop_ms =
+        (STOP_WAIT.as_millis() + STOP_FLUSH_WAIT.as_millis()) + ACCESS_CLOSE_WAIT.as_millis();
+    assert!(stop_ms < STOP_KILL_WAIT.as_millis() && stop_ms < DRAIN_KILL_WAIT.as_millis());
     assert!(UPSTREAM_READ_BYTES <= BUFFER_BYTES_MAX);
     assert!(EVENT_INTERVAL_MIN.as_nanos() < STATUS_INTERVAL.as_nanos());
     // Whatever has begun to arrive of a record, the rest finds room.

@@ -1,23 +1,18 @@
-//! The `flowgate` program: arguments, logger, router, exit status.
+//! The `flowgate` program: arguments, logger, supervisor or worker, exit status.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use flowgate::area::{Area, Worker};
+use flowgate::area::Area;
 use flowgate::cli::{self, Command, Invocation, Loaded};
 use flowgate::config::{Config, Problem, Severity};
-use flowgate::listen::{Access, ListenError, Listeners};
-use flowgate::net::mio::MioNet;
 use flowgate::net::tls::TlsConfig;
 use flowgate::net::{Place, clock};
-use flowgate::pid_file::{PidFile, PidFileError};
 use flowgate::privilege::Identity;
-use flowgate::router::Router;
-use flowgate::{demo, logger, pid_file, probe, sys};
+use flowgate::supervisor::{Accompanied, Failure, Program, Supervisor};
+use flowgate::{demo, logger, probe};
 
 fn main() -> ExitCode {
     // A program of its own in the same binary, with other options.
@@ -50,48 +45,15 @@ fn main() -> ExitCode {
         }
     };
     let result = match invocation.command {
-        Command::Demo => run_demo(loaded),
-        _ => run(loaded, |_| ()),
+        Command::Demo => run_demo(invocation, loaded),
+        _ => run(invocation, loaded),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { text, exit_status }) => {
             logger::fatal(&text);
             let _ = writeln!(io::stderr(), "flowgate: {text}");
-            exit_status
-        }
-    }
-}
-
-/// Why the program ends.
-struct Failure {
-    text: String,
-    exit_status: ExitCode,
-}
-
-impl From<String> for Failure {
-    fn from(text: String) -> Self {
-        Self {
-            text,
-            exit_status: ExitCode::FAILURE,
-        }
-    }
-}
-
-impl From<PidFileError> for Failure {
-    fn from(error: PidFileError) -> Self {
-        Self {
-            text: error.to_string(),
-            exit_status: pid_file::EXIT_STATUS.into(),
-        }
-    }
-}
-
-impl From<ListenError> for Failure {
-    fn from(error: ListenError) -> Self {
-        Self {
-            text: error.to_string(),
-            exit_status: error.exit_status().into(),
+            exit_status.into()
         }
     }
 }
@@ -164,9 +126,49 @@ fn print_config(invocation: &Invocation) -> ExitCode {
     }
 }
 
-/// Runs the router until it is told to stop. `ready` is called once clients can connect.
-fn run(loaded: Loaded, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Failure> {
-    let config = loaded.config;
+/// Runs the router until it is told to stop.
+fn run(invocation: Invocation, loaded: Loaded) -> Result<(), Failure> {
+    let area = begin(&loaded)?;
+    let program = Program {
+        area,
+        invocation,
+        loaded,
+        adjust: |_| {},
+        announce: |_| {},
+    };
+    serve(Supervisor::new(program)?)
+}
+
+/// Runs the router beside a source of its own on loopback.
+fn run_demo(invocation: Invocation, mut loaded: Loaded) -> Result<(), Failure> {
+    receive_on_loopback(&mut loaded.config);
+    let area = begin(&loaded)?;
+    let supervisor = Supervisor::new(Program {
+        area,
+        invocation,
+        loaded,
+        adjust: receive_on_loopback,
+        announce: |places| say(&demo_text(places)),
+    })?;
+    match supervisor.accompany()? {
+        Accompanied::Supervisor(supervisor) => serve(*supervisor),
+        Accompanied::Companion(companion) => Ok(companion.run(|| {
+            demo::Source::start(demo::GROUP)
+                .map_err(|error| format!("the test source cannot send to {}: {error}", demo::GROUP))
+        })?),
+    }
+}
+
+/// The demo's group is there and nowhere else.
+fn receive_on_loopback(config: &mut Config) {
+    config
+        .upstream_interface_multicast
+        .get_or_insert_with(|| "lo".into());
+}
+
+/// From now on there is a log, kept in the memory that all processes will share.
+fn begin(loaded: &Loaded) -> Result<Arc<Area>, Failure> {
+    let config = &loaded.config;
     let area = Area::new(clock::now(), clock::unix_ms(), config.verbosity as u8)
         .map_err(|error| format!("the status area cannot be made: {error}"))?;
     let area = Arc::new(area);
@@ -175,81 +177,28 @@ fn run(loaded: Loaded, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Failure>
     for problem in &loaded.problems {
         log::log!(problem.level(), "{problem}");
     }
-    if let Err(error) = sys::process::raise_descriptor_limit() {
-        log::warn!("the limit of open descriptors stays as it is: {error}");
+    Ok(area)
+}
+
+/// In the supervisor, looks after the workers; in a worker, serves.
+fn serve(supervisor: Supervisor) -> Result<(), Failure> {
+    if let Some(worker) = supervisor.run()? {
+        worker.run()?;
     }
-    let tls = TlsConfig::load(config.tls_ca.as_deref()).map_err(|error| error.to_string())?;
-    let mut net =
-        MioNet::new(tls).map_err(|error| format!("the system gives no event queue: {error}"))?;
-    net.install_signals()
-        .map_err(|error| format!("signals cannot be handled: {error}"))?;
-    let config = Rc::new(config);
-    net.watch_bell(area.bell())
-        .map_err(|error| format!("the bell cannot be heard: {error}"))?;
-    let worker = Worker::new(area, 0);
-    worker.begin(std::process::id());
-    let mut router = Router::new(Box::new(net), Rc::clone(&config), worker);
-    let identity = match &config.user {
-        Some(name) => Some(Identity::look_up(name).map_err(|error| error.to_string())?),
-        None => None,
-    };
-    let access = Access {
-        mode: config.unix_mode,
-        owner: identity.as_ref().map(Identity::owner),
-    };
-    let listeners = Listeners::open(&config.listen, 1, &access)?;
-    let _pid_file = match &config.pid_file {
-        Some(path) => Some(PidFile::take(path)?),
-        None => None,
-    };
-    if let Some(identity) = &identity {
-        identity.assume().map_err(|error| error.to_string())?;
-    }
-    let (listeners, _paths) = listeners
-        .into_worker()
-        .map_err(|error| format!("no descriptors for listeners: {error}"))?;
-    let mut bound = Vec::new();
-    for listener in listeners {
-        if let Place::Tcp(address) = listener.place() {
-            bound.push(*address);
-        }
-        router
-            .adopt_listener(listener)
-            .map_err(|error| format!("a listener cannot be watched: {error}"))?;
-    }
-    router.settle();
-    log::info!("Server initialization complete, ready to accept connections");
-    logger::serving();
-    ready(&bound);
-    router
-        .run()
-        .map_err(|error| format!("waiting for events failed: {error}"))?;
     Ok(())
 }
 
-/// Runs the router beside a source of its own on loopback.
-fn run_demo(mut loaded: Loaded) -> Result<(), Failure> {
-    loaded
-        .config
-        .upstream_interface_multicast
-        .get_or_insert_with(|| "lo".into());
-    let source = demo::Source::start(demo::GROUP)
-        .map_err(|error| format!("the test source cannot send to {}: {error}", demo::GROUP))?;
-    let result = run(loaded, |bound| say(&demo_text(bound)));
-    drop(source);
-    result
-}
-
 /// What to do with a running demo.
-fn demo_text(bound: &[SocketAddr]) -> String {
+fn demo_text(places: &[Place]) -> String {
     let mut text = format!(
         "flowgate demo: a test picture is sent as RTP to {} on loopback.\n\n",
         demo::GROUP
     );
-    for address in bound {
+    let addresses = || places.iter().filter_map(Place::address);
+    for address in addresses() {
         let _ = writeln!(text, "  http://{address}/rtp/{}", demo::GROUP);
     }
-    if let Some(address) = bound.first() {
+    if let Some(address) = addresses().next() {
         let url = format!("http://{address}/rtp/{}", demo::GROUP);
         let _ = write!(
             text,

@@ -245,6 +245,16 @@ impl Channel {
         start.map(|start| start as u32)
     }
 
+    /// The configuration has changed: running channels follow where they can.
+    pub fn reconfigure(&mut self, shared: &Shared) {
+        let next = |interval| shared.now + interval;
+        self.rejoin_at = match (self.rejoin_at, shared.config.mcast_rejoin_interval) {
+            (_, None) => None,
+            (None, Some(interval)) => Some(next(interval)),
+            (Some(at), Some(interval)) => Some(at.min(next(interval))),
+        };
+    }
+
     fn rejoin_if_due(&mut self, shared: &mut Shared) {
         let (Some(at), Some(interval)) = (self.rejoin_at, shared.config.mcast_rejoin_interval)
         else {

@@ -595,6 +595,11 @@ impl Client {
         self.keep_alive = true;
     }
 
+    /// This request is the last one.
+    pub fn refuse_keep_alive(&mut self) {
+        self.keep_alive = false;
+    }
+
     /// Whether a stream was asked for and nothing has been sent yet.
     pub fn is_waiting(&self) -> bool {
         self.state == State::Waiting
@@ -846,6 +851,11 @@ impl Client {
     /// Whether everything was sent: what is left is to let the client close.
     pub fn is_lingering(&self) -> bool {
         matches!(self.state, State::Lingering { .. })
+    }
+
+    /// Whether another request is awaited and nothing of it has come.
+    pub fn is_kept(&self) -> bool {
+        matches!(self.state, State::Reading { kept: true, .. })
     }
 
     /// Whether the request is still awaited.

@@ -44,6 +44,10 @@ pub const PORT_DEFAULT: u16 = 5140;
 pub const UNIX_MODE_MAX: u32 = 0o777;
 /// Accepted [`Config::clients_max`]. The compatible router stops at 256; we have no such table.
 pub const CLIENTS_MAX: RangeInclusive<usize> = 1..=65_536;
+/// Accepted [`Config::workers`] (server spec §2.2).
+pub const WORKERS: RangeInclusive<usize> = 1..=limits::WORKERS_MAX;
+/// Accepted [`Config::drain_timeout`].
+pub const DRAIN_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 /// Accepted [`Config::pool_buffers_max`]: from 96 KiB, below which no stream runs, to 6 GiB.
 pub const POOL_BUFFERS_MAX: RangeInclusive<usize> = limits::POOL_UNITS_MIN..=4_194_304;
 /// Accepted [`Config::udp_receive_buffer_bytes`].
@@ -92,6 +96,10 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// Whom the program becomes once everything is open. Default none: it stays who it is.
     pub user: Option<UserName>,
+    /// Worker processes, within [`WORKERS`]. Default 1.
+    pub workers: usize,
+    /// How long clients of a worker that is replaced or given up may go on, within [`DRAIN_TIMEOUT`]. Default 5 seconds.
+    pub drain_timeout: Duration,
     /// Clients served at a time, within [`CLIENTS_MAX`]. Default 5.
     pub clients_max: usize,
     /// Buffers of the pool at most, each of [`POOL_UNIT_BYTES`](limits::POOL_UNIT_BYTES), within [`POOL_BUFFERS_MAX`].
@@ -228,6 +236,8 @@ impl Default for Config {
             unix_mode: 0o666,
             pid_file: None,
             user: None,
+            workers: 1,
+            drain_timeout: limits::DRAIN_TIMEOUT_DEFAULT,
             clients_max: limits::CLIENTS_MAX_DEFAULT,
             pool_buffers_max: limits::POOL_UNITS_DEFAULT,
             udp_receive_buffer_bytes: limits::UDP_RECEIVE_BUFFER_BYTES_DEFAULT,
@@ -357,6 +367,8 @@ mod tests {
     fn defaults_are_within_their_bounds() {
         for config in [Config::default(), Config::demo()] {
             assert!((1..=limits::LISTENERS_MAX).contains(&config.listen.len()));
+            assert!(WORKERS.contains(&config.workers));
+            assert!(DRAIN_TIMEOUT.contains(&config.drain_timeout));
             assert!(CLIENTS_MAX.contains(&config.clients_max));
             assert!(POOL_BUFFERS_MAX.contains(&config.pool_buffers_max));
             assert!(UDP_RECEIVE_BUFFER_BYTES.contains(&config.udp_receive_buffer_bytes));

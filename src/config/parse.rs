@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    APP_PATH_PREFIX_BYTES_MAX, CHANNEL_LINGER, CHANNELS_LINGERING_MAX, CLIENTS_MAX, FAST_START_KIB,
-    FLUSH_INTERVAL, HEADER_VALUE_BYTES_MAX, HTTP_CONNECT_TIMEOUT, HTTP_HEAD_TIMEOUT,
-    HTTP_IDLE_TIMEOUT, Hostname, LOG_FORMAT_BYTES_MAX, LogStyle, MCAST_REJOIN_SECONDS,
-    NO_DATA_TIMEOUT, PAGE_PATH_BYTES_MAX, POOL_BUFFERS_MAX, StatusAuth, Token,
-    UDP_RECEIVE_BUFFER_BYTES, UNIX_MODE_MAX, UserName, Verbosity,
+    APP_PATH_PREFIX_BYTES_MAX, CHANNEL_LINGER, CHANNELS_LINGERING_MAX, CLIENTS_MAX, DRAIN_TIMEOUT,
+    FAST_START_KIB, FLUSH_INTERVAL, HEADER_VALUE_BYTES_MAX, HTTP_CONNECT_TIMEOUT,
+    HTTP_HEAD_TIMEOUT, HTTP_IDLE_TIMEOUT, Hostname, LOG_FORMAT_BYTES_MAX, LogStyle,
+    MCAST_REJOIN_SECONDS, NO_DATA_TIMEOUT, PAGE_PATH_BYTES_MAX, POOL_BUFFERS_MAX, StatusAuth,
+    Token, UDP_RECEIVE_BUFFER_BYTES, UNIX_MODE_MAX, UserName, Verbosity, WORKERS,
 };
 use crate::limits::POOL_UNIT_BYTES;
 use crate::proto::url::{Host, INTERFACE_BYTES_MAX, parse_endpoint};
@@ -70,6 +70,16 @@ pub fn switch(text: &str) -> Result<bool, Rejected> {
             "yes or no; also on, off, true, false, 1, 0",
         )),
     }
+}
+
+/// [`Config::workers`](super::Config::workers).
+pub fn workers(text: &str) -> Result<usize, Rejected> {
+    whole(text, WORKERS, "a whole number")
+}
+
+/// [`Config::drain_timeout`](super::Config::drain_timeout).
+pub fn drain_timeout(text: &str) -> Result<Duration, Rejected> {
+    seconds(text, DRAIN_TIMEOUT)
 }
 
 /// [`Config::clients_max`](super::Config::clients_max).

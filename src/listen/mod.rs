@@ -31,8 +31,8 @@ pub struct Access {
     pub owner: Option<(u32, u32)>,
 }
 
-/// Everything that is listened on.
-#[derive(Debug)]
+/// Everything that is listened on; by default nothing.
+#[derive(Debug, Default)]
 pub struct Listeners {
     tcp: Vec<TcpPlace>,
     unix: Vec<UnixPlace>,
@@ -51,11 +51,7 @@ impl Listeners {
         workers: usize,
         access: &Access,
     ) -> Result<Listeners, ListenError> {
-        let none = Listeners {
-            tcp: Vec::new(),
-            unix: Vec::new(),
-        };
-        none.reopen(wanted, workers, access)
+        Listeners::default().reopen(wanted, workers, access)
     }
 
     /// The set for another configuration. What is wanted still stays open and loses no connection; the rest is
@@ -74,10 +70,7 @@ impl Listeners {
             old: self,
             taken: vec![false; self.tcp.len()],
             workers,
-            new: Listeners {
-                tcp: Vec::new(),
-                unix: Vec::new(),
-            },
+            new: Listeners::default(),
         };
         for wanted in wanted {
             if let ListenAddr::Unix { path } = wanted {
@@ -88,6 +81,16 @@ impl Listeners {
             opening.open_tcp(wanted)?;
         }
         Ok(opening.new)
+    }
+
+    /// Where clients can connect: TCP first, otherwise in the order of the configuration.
+    pub fn places(&self) -> Vec<Place> {
+        let tcp = self.tcp.iter().map(|place| Place::Tcp(place.bound()));
+        let unix = self
+            .unix
+            .iter()
+            .map(|place| Place::Unix(place.path().to_owned()));
+        tcp.chain(unix).collect()
     }
 
     /// Descriptors for worker `index`, from 0 on, of everything it is to accept from. Each call makes new ones.

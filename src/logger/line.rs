@@ -12,9 +12,9 @@ use crate::config::{LogStyle, Verbosity};
 /// Bytes of a line at most, the newline included; longer text is cut between characters.
 pub const LINE_BYTES_MAX: usize = 1023;
 
-/// The line of a record made at `time` since 1970, which only [`LogStyle::Timestamps`] shows; `serving` says that it
-/// comes from a worker.
-pub(super) fn line(style: LogStyle, time: Duration, serving: bool, record: &Record<'_>) -> String {
+/// The line of a record made at `time` since 1970, which only [`LogStyle::Timestamps`] shows; `speaker` is 0 for the
+/// supervisor, otherwise one more than the worker's number.
+pub(super) fn line(style: LogStyle, time: Duration, speaker: u32, record: &Record<'_>) -> String {
     let mut line = String::with_capacity(128);
     match style {
         LogStyle::Plain => {}
@@ -33,10 +33,11 @@ pub(super) fn line(style: LogStyle, time: Duration, serving: bool, record: &Reco
             let _ = write!(line, "<{}>", severity(record));
         }
     }
-    line.push_str(match serving {
-        true => "[Worker 0] ",
-        false => "[Supervisor] ",
-    });
+    match speaker.checked_sub(1) {
+        // Writing to a `String` cannot fail.
+        Some(worker) => drop(write!(line, "[Worker {worker}] ")),
+        None => line.push_str("[Supervisor] "),
+    }
     let mut text = Escaping {
         line: &mut line,
         bytes_max: LINE_BYTES_MAX - 1,
@@ -127,7 +128,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn logged(time: Option<Duration>, serving: bool, level: Level, message: &str) -> String {
+    fn logged(time: Option<Duration>, speaker: u32, level: Level, message: &str) -> String {
         let style = match time {
             Some(_) => LogStyle::Timestamps,
             None => LogStyle::Plain,
@@ -135,7 +136,7 @@ mod tests {
         line(
             style,
             time.unwrap_or_default(),
-            serving,
+            speaker,
             &Record::builder()
                 .level(level)
                 .args(format_args!("{message}"))
@@ -151,21 +152,23 @@ mod tests {
     }
 
     #[test]
-    fn line_names_the_supervisor_before_serving() {
-        let line = logged(None, false, Level::Error, "bind failed");
+    fn line_names_the_supervisor() {
+        let line = logged(None, 0, Level::Error, "bind failed");
         assert_eq!(line, "[Supervisor] bind failed\n");
     }
 
     #[test]
-    fn line_names_the_worker_when_serving() {
-        let line = logged(None, true, Level::Info, "client 1.1: gone");
+    fn line_names_the_worker() {
+        let line = logged(None, 1, Level::Info, "client 1.1: gone");
         assert_eq!(line, "[Worker 0] client 1.1: gone\n");
+        let line = logged(None, 32, Level::Info, "client 1.1: gone");
+        assert_eq!(line, "[Worker 31] client 1.1: gone\n");
     }
 
     #[test]
     fn time_stamp_brings_the_level() {
         let time = Some(Duration::from_millis(1_709_210_096_789));
-        let line = logged(time, true, Level::Warn, "limit reached");
+        let line = logged(time, 1, Level::Warn, "limit reached");
         assert_eq!(
             line,
             "2024-02-29T12:34:56.789Z WARN [Worker 0] limit reached\n"
@@ -179,7 +182,7 @@ mod tests {
             .target(FATAL_TARGET)
             .args(format_args!("no listener"))
             .build();
-        let line = line(LogStyle::Timestamps, Duration::ZERO, false, &record);
+        let line = line(LogStyle::Timestamps, Duration::ZERO, 0, &record);
         assert_eq!(
             line,
             "1970-01-01T00:00:00.000Z FATAL [Supervisor] no listener\n"
@@ -193,7 +196,7 @@ mod tests {
                 .level(level)
                 .args(format_args!("x"))
                 .build();
-            line(LogStyle::Syslog, Duration::ZERO, true, &record)
+            line(LogStyle::Syslog, Duration::ZERO, 1, &record)
         });
         let expected = ["<3>", "<4>", "<6>", "<7>", "<7>"];
         let expected = expected.map(|severity| format!("{severity}[Worker 0] x\n"));
@@ -202,19 +205,19 @@ mod tests {
             .target(FATAL_TARGET)
             .args(format_args!("x"))
             .build();
-        let line = line(LogStyle::Syslog, Duration::ZERO, false, &fatal);
+        let line = line(LogStyle::Syslog, Duration::ZERO, 0, &fatal);
         assert_eq!(line, "<2>[Supervisor] x\n");
     }
 
     #[test]
     fn control_characters_are_escaped() {
-        let line = logged(None, true, Level::Info, "a\r\n\tb\0\u{1b}[2J\u{85}ä\\");
+        let line = logged(None, 1, Level::Info, "a\r\n\tb\0\u{1b}[2J\u{85}ä\\");
         assert_eq!(line, "[Worker 0] a\\r\\n\\tb\\u{0}\\u{1b}[2J\\u{85}ä\\\n");
     }
 
     #[test]
     fn long_line_is_cut_at_the_limit() {
-        let line = logged(None, true, Level::Info, &"x".repeat(2000));
+        let line = logged(None, 1, Level::Info, &"x".repeat(2000));
         assert_eq!(line.len(), LINE_BYTES_MAX);
         assert!(line.ends_with("x\n"));
     }
@@ -222,14 +225,14 @@ mod tests {
     #[test]
     fn line_that_just_fits_is_whole() {
         let message = "x".repeat(LINE_BYTES_MAX - "[Worker 0] \n".len());
-        let line = logged(None, true, Level::Info, &message);
+        let line = logged(None, 1, Level::Info, &message);
         assert_eq!(line, format!("[Worker 0] {message}\n"));
     }
 
     #[test]
     fn cut_splits_neither_character_nor_escape() {
         for message in ["ä".repeat(1000), "€".repeat(1000), "\u{1b}".repeat(1000)] {
-            let line = logged(None, true, Level::Info, &message);
+            let line = logged(None, 1, Level::Info, &message);
             let text = line.strip_suffix('\n').unwrap();
             assert!(text.ends_with(['ä', '€', '}']));
             assert!((LINE_BYTES_MAX - 5..=LINE_BYTES_MAX).contains(&line.len()));
@@ -249,7 +252,7 @@ mod tests {
         let line = line(
             LogStyle::Plain,
             Duration::ZERO,
-            true,
+            1,
             &Record::builder().args(format_args!("{Stubborn}")).build(),
         );
         assert!(line.ends_with("€\n"), "{line}");
@@ -300,12 +303,12 @@ mod tests {
         #[test]
         fn any_message_is_one_line_within_the_limit(
             message in proptest::collection::vec(any::<char>(), 0..1200),
-            serving: bool,
+            speaker: u32,
             milliseconds in proptest::option::of(0..u64::MAX),
         ) {
             let message: String = message.into_iter().collect();
             let time = milliseconds.map(Duration::from_millis);
-            let line = logged(time, serving, Level::Info, &message);
+            let line = logged(time, speaker, Level::Info, &message);
             prop_assert!(line.len() <= LINE_BYTES_MAX);
             prop_assert_eq!(line.chars().filter(|c| c.is_control()).count(), 1);
             prop_assert!(line.ends_with('\n'));

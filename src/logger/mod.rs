@@ -1,7 +1,6 @@
 //! The diagnostic log: one line per record on standard output.
 //!
-//! A line is `[Supervisor] text` until the router serves and `[Worker 0] text` from then on, the form that
-//! scripts around the compatible router match; [`LogStyle`] adds to it. Lines have at most [`LINE_BYTES_MAX`] bytes.
+//! A line is `[Supervisor] text` or `[Worker 0] text`, the form that scripts around the compatible router match; [`LogStyle`] adds to it. Lines have at most [`LINE_BYTES_MAX`] bytes.
 //!
 //! `env_logger` carries the lines to `output`, which never waits: neither a closed pipe, a full disk nor a reader
 //! that stops reading ends or holds up the program. They cost lines, which are counted.
@@ -11,7 +10,7 @@ mod output;
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,7 +26,8 @@ use output::{Output, Stdout};
 /// Marks the records of [`fatal`]: `log` has no such level.
 const FATAL_TARGET: &str = "flowgate::fatal";
 
-static SERVING: AtomicBool = AtomicBool::new(false);
+/// Whose lines these are: 0 for the supervisor, otherwise one more than the worker's number.
+static SPEAKER: AtomicU32 = AtomicU32::new(0);
 /// Where lines are kept for the viewers of the status.
 static KEPT_IN: OnceLock<Arc<Area>> = OnceLock::new();
 
@@ -61,9 +61,10 @@ pub fn verbosity() -> Verbosity {
         .unwrap_or(Verbosity::Fatal)
 }
 
-/// From now on lines come from `[Worker 0]`: the router is about to serve.
-pub fn serving() {
-    SERVING.store(true, Ordering::Relaxed);
+/// From now on lines of this process come from `[Worker number]`.
+pub fn begin_worker(number: usize) {
+    let speaker = u32::try_from(number).map_or(u32::MAX, |number| number.saturating_add(1));
+    SPEAKER.store(speaker, Ordering::Relaxed);
 }
 
 /// From now on keeps every line in the log of `area` too, for the viewers of the status; without its time stamp. Only
@@ -101,8 +102,10 @@ fn builder(target: Target, style: LogStyle) -> Builder {
 
 /// Never waits. Viewers are woken, if there are any.
 fn keep(record: &Record<'_>, area: &Area) {
-    let serving = SERVING.load(Ordering::Relaxed);
-    let writer = if serving { 0 } else { SUPERVISOR };
+    let speaker = SPEAKER.load(Ordering::Relaxed);
+    let writer = speaker
+        .checked_sub(1)
+        .map_or(SUPERVISOR, |worker| worker as usize);
     let level = match record.target() {
         FATAL_TARGET => Verbosity::Fatal as u8,
         // Numbered as `Verbosity` is.
@@ -110,7 +113,7 @@ fn keep(record: &Record<'_>, area: &Area) {
     };
     let time = since_epoch();
     let unix_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let line = line(LogStyle::Plain, time, serving, record);
+    let line = line(LogStyle::Plain, time, speaker, record);
     area.log().push(writer, unix_ms, level, line.as_bytes());
     area.ring_viewing();
 }
@@ -121,7 +124,7 @@ fn line_now(style: LogStyle, record: &Record<'_>) -> String {
         LogStyle::Timestamps => since_epoch(),
         LogStyle::Plain | LogStyle::Syslog => Duration::ZERO,
     };
-    line(style, time, SERVING.load(Ordering::Relaxed), record)
+    line(style, time, SPEAKER.load(Ordering::Relaxed), record)
 }
 
 #[allow(

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 /// Where a listener is reached.
@@ -16,6 +16,16 @@ pub enum Place {
     Tcp(SocketAddr),
     /// A path in the file system.
     Unix(PathBuf),
+}
+
+impl Place {
+    /// The address, if it is one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -60,5 +70,11 @@ impl Listener {
     /// The socket alone.
     pub fn into_descriptor(self) -> OwnedFd {
         self.descriptor
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 }

@@ -1,7 +1,5 @@
 //! `MioNet`: sockets over mio's poll.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IoSlice, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -20,7 +18,7 @@ use super::{
 use crate::arena::{Arena, Id};
 use crate::limits::{EVENTS_PER_TICK, KEEPALIVE, PIPE_BYTES};
 use crate::pool::Packet;
-use crate::sys::{self, pipe::Pipe, signal::Signals};
+use crate::sys::{self, pipe::Pipe, signal::Signal, signal::Signals};
 
 /// A token is `generation << INDEX_BITS | index`: a million sockets, and 12 bits of generation where a word
 /// has 32.
@@ -28,6 +26,7 @@ const INDEX_BITS: u32 = 20;
 const GENERATION_BITS: u32 = if usize::BITS > 32 { 32 } else { 12 };
 const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
+const SUPERVISOR: Token = Token(usize::MAX - 2);
 const BELL: Token = Token(usize::MAX - 3);
 
 /// The real network.
@@ -61,13 +60,13 @@ impl MioNet {
         })
     }
 
-    /// Delivers the signals of the process as [`Event::Signal`] from now on.
+    /// Delivers `wanted` as [`Event::Stop`] from now on; the process ignores `ignored`.
     ///
     /// # Errors
     ///
     /// What the system reports.
-    pub fn install_signals(&mut self) -> io::Result<()> {
-        let signals = Signals::install()?;
+    pub fn install_signals(&mut self, wanted: &[Signal], ignored: &[Signal]) -> io::Result<()> {
+        let signals = Signals::install(wanted, ignored)?;
         self.poll.registry().register(
             &mut SourceFd(&signals.as_raw_fd()),
             SIGNALS,
@@ -75,6 +74,19 @@ impl MioNet {
         )?;
         self.signals = Some(signals);
         Ok(())
+    }
+
+    /// Reports with [`Event::Called`] when there is something new to be received from `channel`, which must stay
+    /// open; what there is must then be received to the last message.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub fn watch_supervisor(&mut self, channel: BorrowedFd<'_>) -> io::Result<()> {
+        let fd = channel.as_raw_fd();
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&fd), SUPERVISOR, Interest::READABLE)
     }
 
     /// Reports every ring of `bell`, which must stay open, as [`Event::Rung`].
@@ -203,8 +215,7 @@ impl Net for MioNet {
     }
 
     fn random(&mut self) -> u64 {
-        // The keys of the standard library's hash maps, which the system's entropy seeds.
-        RandomState::new().build_hasher().finish()
+        sys::host::random()
     }
 
     fn own_addresses(&self) -> Vec<IpAddr> {
@@ -221,10 +232,11 @@ impl Net for MioNet {
                 BELL => events.push(Event::Rung),
                 WAKER => self.resolver.take_answers(events),
                 SIGNALS => {
-                    while let Some(signal) = self.signals.as_mut().and_then(Signals::take) {
-                        events.push(Event::Signal(signal));
+                    while let Some(_stop) = self.signals.as_mut().and_then(Signals::take) {
+                        events.push(Event::Stop);
                     }
                 }
+                SUPERVISOR => events.push(Event::Called),
                 token => {
                     // A hang-up or an error shows in whichever call comes next, so it counts as both edges.
                     let failed =

@@ -26,7 +26,6 @@ pub use self::peer::Peer;
 pub use self::stage::Stage;
 use crate::arena::Id;
 use crate::pool::Packet;
-pub use crate::sys::signal::Signal;
 pub use crate::sys::udp::{Batch, Datagram, Layout, Membership};
 
 /// What a [`SocketId`] names; has no value of its own.
@@ -91,8 +90,10 @@ pub enum Event {
         /// One list per name asked for.
         result: Result<Vec<Vec<IpAddr>>, String>,
     },
-    /// A signal arrived.
-    Signal(Signal),
+    /// The program is asked to stop.
+    Stop,
+    /// The supervisor has said something, or is gone.
+    Called,
     /// The bell has rung that was to be watched.
     Rung,
 }

@@ -50,7 +50,7 @@ use self::server::Server;
 use self::wire::Direction;
 use crate::net::mio::MioNet;
 use crate::net::tls::{TlsConfig, TlsServer};
-use crate::sys;
+use crate::sys::{self, signal::Signal};
 
 /// Exit status: as expected (probe spec B.10).
 pub const EXIT_YES: u8 = 0;
@@ -181,7 +181,7 @@ fn network(tls: TlsConfig) -> Result<MioNet, String> {
     }
     let mut net =
         MioNet::new(tls).map_err(|error| format!("the system gives no event queue: {error}"))?;
-    net.install_signals()
+    net.install_signals(&[Signal::Stop, Signal::Interrupt], &[])
         .map_err(|error| format!("signals cannot be handled: {error}"))?;
     Ok(net)
 }

@@ -356,16 +356,21 @@ impl Router {
             return;
         }
         slot.lingering_since = Some(self.shared.now);
-        if self.shared.config.channel_linger.is_zero() {
+        if self.shared.config.channel_linger.is_zero() || self.leaving.is_some() {
             return self.graveyard.push(Entity::Channel(channel));
         }
         self.arm_channel(channel);
+        self.bound_lingering();
+    }
+
+    /// Lets the channels go that linger beyond the limit, the oldest first.
+    pub(super) fn bound_lingering(&mut self) {
         let lingering = self
             .channels
             .iter()
             .filter(|(_, slot)| slot.lingering_since.is_some())
             .count();
-        if lingering > self.shared.config.channels_lingering_max {
+        for _ in self.shared.config.channels_lingering_max..lingering {
             self.end_oldest_lingering();
         }
     }

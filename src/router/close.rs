@@ -132,6 +132,7 @@ impl Router {
                     if let Some(slot) = self.listeners.remove(id) {
                         self.owners.remove(slot.socket.id);
                         self.shared.net.close_listener(slot.socket.id);
+                        self.note_listening();
                     }
                 }
             }

@@ -42,7 +42,7 @@ impl Router {
         let Some(sink) = self.clients.get_mut(id) else {
             return;
         };
-        if request.wants_keep_alive() && self.stop_at.is_none() {
+        if request.wants_keep_alive() && self.leaving.is_none() {
             sink.client.offer_keep_alive();
         }
         sink.client.begin_body(request.framing, self.shared.now);

@@ -79,7 +79,7 @@ impl Idles {
 impl Router {
     /// Keeps a connection whose response is complete. The oldest gives way when there are too many.
     pub(super) fn keep(&mut self, connection: Connection, destination: Rc<Destination>) {
-        if self.stop_at.is_some() {
+        if self.leaving.is_some() {
             return self.shut(connection);
         }
         if self.idles.len() >= IDLE_CONNECTIONS_MAX

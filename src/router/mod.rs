@@ -15,10 +15,12 @@ mod fetch;
 pub mod flow;
 mod idle;
 pub mod invariants;
+mod leave;
 #[cfg(test)]
 mod observe;
 mod play;
 pub mod ready;
+mod reconfigure;
 pub mod record;
 pub mod slots;
 #[cfg(test)]
@@ -36,11 +38,9 @@ use crate::client::{Client, Ended, Incoming};
 use crate::config::Config;
 use crate::limits::{
     ACCEPT_RETRY, ACCEPTS_PER_TURN, CONNECTIONS_MAX, CONNECTIONS_READING_MAX, FORM_BYTES_MAX,
-    SETTLE_WAIT, STOP_WAIT, UPSTREAM_READ_BYTES, UPSTREAM_ROUNDS_PER_TURN,
+    SETTLE_WAIT, UPSTREAM_READ_BYTES, UPSTREAM_ROUNDS_PER_TURN,
 };
-use crate::net::{
-    Edge, Event, Io, Listener, LookupId, Net, Peer, Place, Signal, SocketId, Watched,
-};
+use crate::net::{Edge, Event, Io, Listener, LookupId, Net, Peer, SocketId, Watched};
 use crate::pool::Run;
 use crate::shared::Shared;
 use crate::timers::Timers;
@@ -53,11 +53,21 @@ use complaints::{Complaint, Complaints};
 use desk::Desk;
 use flow::{Limits, Waiters};
 use idle::Idles;
+use leave::Leaving;
 use ready::{Entity, Owners, RunQueue};
 use slots::{
     ChannelId, ChannelSlot, ClientId, ClientPipe, ClientSlot, Feed, ListenerId, ListenerSlot,
     UpstreamId, UpstreamSlot,
 };
+
+/// Why [`Router::run`] came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// There is something to be heard from the supervisor.
+    Called,
+    /// Everything is over.
+    Stopped,
+}
 
 /// The stream router.
 pub struct Router {
@@ -84,8 +94,10 @@ pub struct Router {
     next_lookup: u64,
     /// Clients that hold or await a stream.
     streams: usize,
-    /// Set once a signal asked to stop: when waiting for clients ends.
-    stop_at: Option<Instant>,
+    /// The supervisor has said something that nobody has heard yet.
+    called: bool,
+    /// Set once the router is on its way out.
+    leaving: Option<Leaving>,
     /// How many connections there had been when memory was last given back.
     settled_at: u64,
     /// Since when nobody is there; unset once memory has been given back.
@@ -126,7 +138,8 @@ impl Router {
             lookups: HashMap::new(),
             next_lookup: 0,
             streams: 0,
-            stop_at: None,
+            called: false,
+            leaving: None,
             settled_at: 0,
             quiet_since: None,
             events: Vec::new(),
@@ -150,18 +163,24 @@ impl Router {
         let place = listener.place().clone();
         let descriptor = listener.into_descriptor();
         let socket = self.shared.net.adopt_listener(descriptor)?;
-        if let Place::Tcp(bound) = place {
-            self.shared.listening.push(bound);
-        }
         let slot = ListenerSlot {
             socket: Watched::new(socket),
+            place,
+            retires: false,
             retry_at: None,
             queued: false,
             armed: None,
         };
         let id = self.listeners.insert(slot);
         self.owners.insert(socket, Entity::Listener(id));
+        self.note_listening();
         Ok(())
+    }
+
+    /// Keeps what everybody knows of where the router listens up to date.
+    fn note_listening(&mut self) {
+        let slots = self.listeners.iter();
+        self.shared.listening = slots.filter_map(|(_, slot)| slot.place.address()).collect();
     }
 
     /// Gives back what a quiet router does not need: after start-up, and when the last client has gone.
@@ -188,14 +207,17 @@ impl Router {
             && self.settled_at != self.shared.stats.connections
     }
 
-    /// Runs until a signal asks to stop and the clients have been given their time.
+    /// Runs until the supervisor has said something, or until everything is over.
     ///
     /// # Errors
     ///
     /// Only when the system lets nobody wait for events any more.
-    pub fn run(&mut self) -> io::Result<()> {
+    pub fn run(&mut self) -> io::Result<Pause> {
         while !self.is_stopped() {
             self.tick()?;
+            if std::mem::take(&mut self.called) {
+                return Ok(Pause::Called);
+            }
         }
         let rest: Vec<ClientId> = self.clients.iter().map(|(id, _)| id).collect();
         rest.into_iter().for_each(|id| self.note_request_end(id));
@@ -204,18 +226,7 @@ impl Router {
             self.shared.stats,
             self.shared.pool.held_bytes()
         );
-        Ok(())
-    }
-
-    /// Whether everything is over.
-    pub fn is_stopped(&self) -> bool {
-        self.stop_at
-            .is_some_and(|stop_at| self.is_deserted() || self.shared.now >= stop_at)
-    }
-
-    /// Whether nobody is connected, and no upstream has anything left to end.
-    fn is_deserted(&self) -> bool {
-        self.clients.is_empty() && self.upstreams.is_empty()
+        Ok(Pause::Stopped)
     }
 
     /// One pass of the loop.
@@ -230,6 +241,7 @@ impl Router {
         self.shared.stats.ticks += 1;
         self.note_events();
         self.queue_due();
+        self.leave_if_due();
         for _ in 0..self.run.sources_len() {
             self.run_next_source();
         }
@@ -261,10 +273,15 @@ impl Router {
         }
         let settle_at = self.quiet_since.map(|since| since + SETTLE_WAIT);
         let status_at = self.desk.deadline(self.worker.area().is_viewed());
-        let next = [self.timers.next_at(), self.stop_at, settle_at, status_at]
-            .into_iter()
-            .flatten()
-            .min()?;
+        let next = [
+            self.timers.next_at(),
+            self.leaving_deadline(),
+            settle_at,
+            status_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()?;
         Some(next.saturating_duration_since(self.shared.net.now()))
     }
 
@@ -280,7 +297,8 @@ impl Router {
                 }
                 Event::Resolved { lookup, result } => self.resolved(lookup, result),
                 Event::Rung => self.answer_bell(),
-                Event::Signal(Signal::Stop) => self.stop(),
+                Event::Stop => self.stop(),
+                Event::Called => self.called = true,
             }
         }
         self.events = events;
@@ -424,7 +442,8 @@ impl Router {
             return;
         };
         slot.queued = false;
-        if self.stop_at.is_some() {
+        let retires = slot.retires;
+        if self.leaving.is_some() && !retires {
             return;
         }
         slot.retry_at = None;
@@ -442,6 +461,9 @@ impl Router {
                     if let Some(slot) = self.listeners.get_mut(id) {
                         slot.socket.readable = false;
                     }
+                    if retires {
+                        self.graveyard.push(Entity::Listener(id));
+                    }
                     break;
                 }
                 Err(error) if is_gone(&error) => {}
@@ -451,6 +473,9 @@ impl Router {
                         .warn(Complaint::Accept, self.shared.now, &text);
                     if let Some(slot) = self.listeners.get_mut(id) {
                         slot.retry_at = Some(self.shared.now + ACCEPT_RETRY);
+                    }
+                    if retires {
+                        self.graveyard.push(Entity::Listener(id));
                     }
                     break;
                 }
@@ -945,39 +970,6 @@ impl Router {
         run.push_if(sink.runnable(), Entity::Client(id), &mut sink.queued);
         timers.arm(Entity::Client(id), sink.deadline(), &mut sink.armed);
         self.bound_reading();
-    }
-
-    /// Stops listening and lets every client take what is queued, for a bounded time. A second call stops at
-    /// once.
-    pub fn stop(&mut self) {
-        if self.stop_at.is_some() {
-            self.stop_at = Some(self.shared.now);
-            return;
-        }
-        log::info!(
-            "stopping; {} clients are given up to {} s",
-            self.clients.len(),
-            STOP_WAIT.as_secs()
-        );
-        self.stop_at = Some(self.shared.now + STOP_WAIT);
-        self.graveyard
-            .extend(self.listeners.iter().map(|(id, _)| Entity::Listener(id)));
-        let clients: Vec<ClientId> = self.clients.iter().map(|(id, _)| id).collect();
-        for id in clients {
-            self.detach(id);
-            match self.clients.get_mut(id) {
-                Some(sink) if sink.client.is_reading() => {
-                    sink.client.close(Ended::Stop);
-                    self.after_turn(id);
-                }
-                _ => self.end_stream(id, &CloseReason::Stop),
-            }
-        }
-        self.graveyard
-            .extend(self.idles.iter().map(|(id, _)| Entity::Idle(id)));
-        // Nobody listens any more, and nobody will: lingering would only pin buffers and keep the group.
-        self.graveyard
-            .extend(self.channels.iter().map(|(id, _)| Entity::Channel(id)));
     }
 }
 

@@ -11,7 +11,7 @@ use crate::arena::Id;
 use crate::channel::{Audience, Channel};
 use crate::client::Client;
 use crate::limits::PIPE_BYTES;
-use crate::net::{LookupId, PipeId, Watched};
+use crate::net::{LookupId, PipeId, Place, Watched};
 use crate::pool::Packet;
 use crate::shared::Shared;
 use crate::status::rate::Rate;
@@ -281,6 +281,10 @@ pub struct IdleSlot {
 pub struct ListenerSlot {
     /// The socket.
     pub socket: Watched,
+    /// Where it listens.
+    pub place: Place,
+    /// It is given up as soon as nobody waits to be accepted.
+    pub retires: bool,
     /// Accepting failed for want of descriptors, or the table is full; tried again then.
     pub retry_at: Option<Instant>,
     /// In the run queue.

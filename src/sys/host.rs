@@ -35,6 +35,17 @@ pub fn addresses() -> io::Result<Vec<IpAddr>> {
     Ok(found)
 }
 
+/// A number that nobody can foresee, and that no copy of this process is given too.
+///
+/// Costs a system call, which does not wait once the system has been up for a moment.
+pub fn random() -> u64 {
+    let mut bytes = [0_u8; 8];
+    // SAFETY: `bytes` has room for as many bytes as are named and outlives the call, which Linux has since
+    // 3.17 and which does not fail for up to 256 bytes (`getrandom(2)`).
+    unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    u64::from_ne_bytes(bytes)
+}
+
 /// The IP address in a socket address, if it is one.
 ///
 /// # Safety
@@ -61,6 +72,11 @@ unsafe fn address(address: *const libc::sockaddr) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn random_numbers_differ() {
+        assert_ne!(random(), random());
+    }
 
     #[test]
     fn loopback_is_an_address_of_this_host() {

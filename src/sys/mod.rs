@@ -5,6 +5,8 @@
 #![allow(unsafe_code)]
 
 pub mod bell;
+pub mod channel;
+pub mod fork;
 pub mod host;
 pub mod load;
 pub mod lock;

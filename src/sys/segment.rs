@@ -9,6 +9,9 @@ use super::{check, check_bytes};
 
 const NAME: &CStr = c"flowgate";
 
+/// Bytes that [`contents`] reads at most; chosen: more than any configuration.
+pub const CONTENTS_BYTES_MAX: usize = 16 << 20;
+
 /// An anonymous in-memory file that is never written again once made: the socket buffers of its receivers
 /// refer to its pages for as long as they need them.
 #[derive(Debug)]
@@ -63,6 +66,24 @@ impl Segment {
         })
     }
 
+    /// Another descriptor of it, to be handed to another process.
+    ///
+    /// # Errors
+    ///
+    /// That descriptors have run out.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.file.try_clone().map(OwnedFd::from)
+    }
+
+    /// All bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`contents`].
+    pub fn contents(&self) -> io::Result<Vec<u8>> {
+        contents(&self.file)
+    }
+
     /// Copies bytes out, from byte `start` on; for tests and simulation.
     ///
     /// # Errors
@@ -73,12 +94,39 @@ impl Segment {
     }
 }
 
+/// All bytes of a file in memory, at most [`CONTENTS_BYTES_MAX`]. Where others have read to does not matter.
+///
+/// # Errors
+///
+/// What `fstat` and `pread` report, and `FileTooLarge`.
+pub fn contents(file: &File) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(file.metadata()?.len())
+        .ok()
+        .filter(|len| *len <= CONTENTS_BYTES_MAX)
+        .ok_or(io::ErrorKind::FileTooLarge)?;
+    let mut bytes = vec![0; len];
+    std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, 0)?;
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Read;
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn another_process_reads_all_of_it_from_its_own_descriptor() {
+        let segment = Segment::new(b"0123456789").expect("a memory file");
+        for _ in 0..2 {
+            let descriptor = segment.descriptor().expect("a descriptor");
+            assert_eq!(
+                contents(&File::from(descriptor)).expect("read"),
+                b"0123456789"
+            );
+        }
+    }
 
     #[test]
     fn sends_the_range_it_is_asked_for() {

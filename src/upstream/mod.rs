@@ -67,6 +67,11 @@ pub trait Upstream {
         false
     }
 
+    /// Whether it brings something that has an end, which is worth waiting for.
+    fn is_finite(&self) -> bool {
+        true
+    }
+
     /// Whether it waits while its client is full. One that does not brings [`Outcome::Live`] all the same.
     fn is_patient(&self) -> bool {
         true

@@ -50,7 +50,6 @@ static ABSENT: &[Absent] = &[
     option(Some('p'), "player-page-path", "path"),
     option(Some('f'), "upstream-interface-fcc", "ifname"),
     flag('S', "video-snapshot"),
-    option(Some('w'), "workers", "n"),
     flag('Z', "zerocopy-on-send"),
 ];
 

@@ -73,6 +73,30 @@ pub(super) static SETTINGS: &[Setting] = &[
         value: one!(unix_mode, parse::unix_mode, show::mode),
     },
     Setting {
+        short: Some('w'),
+        long: "workers",
+        place: Place::Global("workers"),
+        argument: Argument::Named("n"),
+        default: Some("1"),
+        range: Some("1 to 32"),
+        description: "worker processes",
+        group: Group::Listening,
+        applies: Applies::Listeners,
+        value: one!(workers, parse::workers, show::number),
+    },
+    Setting {
+        short: None,
+        long: "drain-timeout",
+        place: Place::Global("drain-timeout"),
+        argument: Argument::Named("seconds"),
+        default: Some("5"),
+        range: Some("0 to 3600"),
+        description: "clients of a worker that is replaced may go on for so long",
+        group: Group::Listening,
+        applies: Applies::AtOnce,
+        value: one!(drain_timeout, parse::drain_timeout, show::seconds),
+    },
+    Setting {
         short: Some('m'),
         long: "maxclients",
         place: Place::Global("maxclients"),
@@ -593,6 +617,10 @@ mod tests {
             c.listen = vec![ListenAddr::All { port: 8080 }]
         }),
         ("unix-mode", "0660", |c| c.unix_mode = 0o660),
+        ("workers", "3", |c| c.workers = 3),
+        ("drain-timeout", "2.5", |c| {
+            c.drain_timeout = Duration::from_millis(2500);
+        }),
         ("maxclients", "6", |c| c.clients_max = 6),
         ("noudpxy", "no", |c| c.udpxy = false),
         ("upstream-interface", "eth0", |c| {

@@ -33,7 +33,7 @@ use crate::limits::{
     PROBE_GONE_WAIT, PROBE_LATE,
 };
 use crate::net::mio::MioNet;
-use crate::net::{Event, LookupId, Net as _, Signal, SocketId, Tuning};
+use crate::net::{Event, LookupId, Net as _, SocketId, Tuning};
 use crate::proto::url::Host;
 
 /// Names a connection of a client.
@@ -255,8 +255,9 @@ impl<'a> Run<'a> {
                         }
                     }
                     Event::Resolved { result, .. } => self.resolved(result),
-                    Event::Signal(Signal::Stop) => is_interrupted = true,
-                    Event::Rung => {}
+                    // There are no other processes.
+                    Event::Called | Event::Rung => {}
+                    Event::Stop => is_interrupted = true,
                 }
             }
             self.now = self.net.now();

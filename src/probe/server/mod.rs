@@ -22,7 +22,7 @@ use crate::arena::{Arena, Id};
 use crate::limits::{ACCEPT_RETRY, ACCEPTS_PER_TURN, PROBE_BUFFER_BYTES};
 use crate::net::mio::MioNet;
 use crate::net::tls::TlsServer;
-use crate::net::{Event, Io, Net as _, Signal, SocketId, Tuning, Watched};
+use crate::net::{Event, Io, Net as _, SocketId, Tuning, Watched};
 
 /// Names a connection of a server.
 pub type PeerId = Id<Slot>;
@@ -92,8 +92,10 @@ impl Server {
                             self.turns.queue(id, &mut slot.place);
                         }
                     }
-                    Event::Signal(Signal::Stop) => return Ok(self.shared.stopped_by_signal()),
-                    Event::Resolved { .. } | Event::Rung => {}
+                    // There are no other processes.
+                    Event::Called | Event::Rung => {}
+                    Event::Stop => return Ok(self.shared.stopped_by_signal()),
+                    Event::Resolved { .. } => {}
                 }
             }
             self.shared.now = self.shared.net.now();

@@ -725,6 +725,10 @@ impl Upstream for RtspUpstream {
         !self.is_over && self.client != Client::New
     }
 
+    fn is_finite(&self) -> bool {
+        false
+    }
+
     fn is_patient(&self) -> bool {
         !self.is_live()
     }
