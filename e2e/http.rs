@@ -444,7 +444,7 @@ fn thousands_of_slow_heads_do_not_lock_out_a_real_client() {
         let newest = slow.last_mut().expect("3000");
         newest.write_all(b"y\r\nHost: a\r\n\r\n").expect("sent");
         ts::assert_gapless(&Body::begin(newest.try_clone().expect("handle")).take(70 * ts::PACKET));
-        assert!(proc::descriptors(server.pid()) < 2048 + 100);
+        assert!(proc::descriptors(server.worker()) < 2048 + 100);
         drop(slow);
         ts::assert_gapless(&watching.take(400 * ts::PACKET));
         drop(watching);

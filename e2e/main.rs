@@ -22,6 +22,7 @@ mod rtsp;
 mod sharing;
 mod status;
 mod stream;
+mod supervisor;
 mod support;
 mod unix_socket;
 mod user;

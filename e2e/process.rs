@@ -250,7 +250,9 @@ fn closed_output_does_not_end_the_program() {
 fn broken_pipes_are_ignored_from_the_start() {
     let mut server = Server::start(&[]);
     let sigpipe = 1 << (libc::SIGPIPE - 1);
-    assert_ne!(proc::ignored_signals(server.pid()) & sigpipe, 0);
+    for pid in [server.pid(), server.worker()] {
+        assert_ne!(proc::ignored_signals(pid) & sigpipe, 0);
+    }
     server.signal(libc::SIGPIPE);
     server.get("/").assert_error(404, "Not Found");
     assert!(server.is_running());
@@ -266,14 +268,18 @@ fn idle_process_makes_no_system_calls() {
     server.get("/").assert_error(404, "Not Found");
     // Once a quiet time has begun, memory is given back. Being watched interrupts the quiet.
     let quiet = Duration::from_secs(6);
-    proc::wait_for_rest(server.pid(), quiet);
+    let both = [server.pid(), server.worker()];
+    let wait_for_rest = |quiet| both.map(|pid| proc::wait_for_rest(pid, quiet));
+    wait_for_rest(quiet);
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-p", &server.pid().to_string()]);
+    strace
+        .arg("-f")
+        .args(both.map(|pid| format!("--attach={pid}")));
     let mut strace = Tool::start(&mut strace);
-    strace.stderr.wait("attached");
-    proc::wait_for_rest(server.pid(), quiet);
+    strace.stderr.wait_count(SOON, 2, "attached");
+    wait_for_rest(quiet);
     let calls = strace.stderr.all();
-    proc::wait_for_rest(server.pid(), Duration::from_secs(3));
+    wait_for_rest(Duration::from_secs(3));
     assert_eq!(strace.stderr.all(), calls);
     strace.signal(libc::SIGINT);
     strace.wait(SOON);
@@ -299,13 +305,16 @@ fn descriptors_are_closed_on_exec() {
             .assert_error(404, "Not Found");
         // What we were given ourselves, the server was given too.
         let ours = proc::inheritable_descriptors(std::process::id());
-        let mut inheritable = proc::inheritable_descriptors(server.pid());
-        inheritable.retain(|descriptor| !ours.contains(descriptor) || descriptor.starts_with("0 "));
-        let numbers: Vec<&str> = inheritable
-            .iter()
-            .filter_map(|text| text.split(' ').next())
-            .collect();
-        assert_eq!(numbers, ["0", "1", "2"], "{inheritable:?}");
+        for pid in [server.pid(), server.worker()] {
+            let mut inheritable = proc::inheritable_descriptors(pid);
+            inheritable
+                .retain(|descriptor| !ours.contains(descriptor) || descriptor.starts_with("0 "));
+            let numbers: Vec<&str> = inheritable
+                .iter()
+                .filter_map(|text| text.split(' ').next())
+                .collect();
+            assert_eq!(numbers, ["0", "1", "2"], "{inheritable:?}");
+        }
     });
 }
 

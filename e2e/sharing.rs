@@ -92,8 +92,8 @@ fn zapping_two_hundred_times_leaks_nothing_and_is_never_refused() {
             .iter()
             .map(|group| Source::new("west", WEST, group, Framing::Rtp).run(100))
             .collect();
-        proc::wait_for_rest(server.pid(), Duration::from_millis(300));
-        let idle = proc::descriptors(server.pid());
+        proc::wait_for_rest(server.worker(), Duration::from_millis(300));
+        let idle = proc::descriptors(server.worker());
         for turn in 0..200 {
             // There is room for the client before, whose end may still be on its way, but for no other.
             let mut body = server.open(&format!("/rtp/{}", groups[turn % groups.len()]));
@@ -106,7 +106,7 @@ fn zapping_two_hundred_times_leaks_nothing_and_is_never_refused() {
             (joined > 0 && joined == log.count(|line| line.contains(": left"))).then_some(())
         });
         wait_for(SOON, "all descriptors to be closed", || {
-            (proc::descriptors(server.pid()) == idle).then_some(())
+            (proc::descriptors(server.worker()) == idle).then_some(())
         });
         server.stop_empty();
     });
@@ -124,8 +124,8 @@ fn clients_that_vanish_in_every_phase_leak_nothing() {
             "1",
         ]);
         let _sender = Source::new("west", WEST, "239.3.0.5:5000", Framing::Rtp).run(200);
-        proc::wait_for_rest(server.pid(), Duration::from_millis(300));
-        let idle = proc::descriptors(server.pid());
+        proc::wait_for_rest(server.worker(), Duration::from_millis(300));
+        let idle = proc::descriptors(server.worker());
         for round in 0..40 {
             use std::io::Write as _;
             drop(server.connect());
@@ -138,7 +138,7 @@ fn clients_that_vanish_in_every_phase_leak_nothing() {
             }
         }
         wait_for(SOON, "all descriptors to be closed", || {
-            (proc::descriptors(server.pid()) == idle).then_some(())
+            (proc::descriptors(server.worker()) == idle).then_some(())
         });
         server.stop_empty();
     });

@@ -127,7 +127,7 @@ pub(crate) fn stalled_client_gets_the_rest(stall: Duration, blocks: u64) {
 pub(crate) fn crowd_gets_every_byte(clients: usize, blocks: u64, rate: u64) {
     let server = Server::start(&["-b", "128", "-m", "128"]);
     let origin = Origin::start();
-    let before = proc::resident_bytes(server.pid());
+    let before = proc::resident_bytes(server.worker());
     let written = Arc::new(AtomicU64::new(0));
     let mut sending = Vec::new();
     let mut streams: Vec<(TcpStream, Vec<u8>)> = (0..clients)
@@ -161,7 +161,7 @@ pub(crate) fn crowd_gets_every_byte(clients: usize, blocks: u64, rate: u64) {
         }
         let ahead = written.load(Ordering::Relaxed).saturating_sub(received);
         ahead_bytes_max = ahead_bytes_max.max(ahead);
-        resident_bytes_max = resident_bytes_max.max(proc::resident_bytes(server.pid()));
+        resident_bytes_max = resident_bytes_max.max(proc::resident_bytes(server.worker()));
         (unfinished == 0).then_some(())
     });
     let expected: Vec<u8> = (0..blocks).flat_map(block).collect();

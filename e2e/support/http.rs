@@ -46,6 +46,13 @@ pub(crate) fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
 }
 
+/// Sends these bytes to a port of this host and reads the answer to its end.
+pub(crate) fn exchange(port: u16, request: &[u8]) -> Response {
+    let mut stream = super::server::connect(port);
+    std::io::Write::write_all(&mut stream, request).expect("request sent");
+    read_response(&mut stream)
+}
+
 /// Reads one answer to its end, which must be an orderly close.
 pub(crate) fn read_response(stream: &mut TcpStream) -> Response {
     parse(read_to_end(stream))
@@ -69,7 +76,18 @@ pub(crate) struct Body {
 
 impl Body {
     /// Reads the head, which must say 200. Byte by byte at the end of it, so that no media is lost.
-    pub(crate) fn begin(mut stream: TcpStream) -> Self {
+    pub(crate) fn begin(stream: TcpStream) -> Self {
+        let body = Self::begin_relayed(stream);
+        let head = &body.head;
+        assert_eq!(head.header("Content-Type"), Some("video/mp2t"));
+        assert_eq!(head.header("Connection"), Some("close"));
+        assert_eq!(head.header("R2H-Upstream-Protocol"), Some("multicast"));
+        assert_eq!(head.header("Content-Length"), None);
+        body
+    }
+
+    /// As [`Body::begin`], for whatever an origin has answered with 200.
+    pub(crate) fn begin_relayed(mut stream: TcpStream) -> Self {
         let mut bytes = Vec::new();
         while !bytes.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -79,10 +97,6 @@ impl Body {
         }
         let head = parse(bytes);
         assert_eq!(head.status, 200, "{}", head.head);
-        assert_eq!(head.header("Content-Type"), Some("video/mp2t"));
-        assert_eq!(head.header("Connection"), Some("close"));
-        assert_eq!(head.header("R2H-Upstream-Protocol"), Some("multicast"));
-        assert_eq!(head.header("Content-Length"), None);
         Self { head, stream }
     }
 

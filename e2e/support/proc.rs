@@ -5,6 +5,27 @@ use std::time::{Duration, Instant};
 
 use super::{SOON, wait_for};
 
+/// Processes that this one has made and that live, the oldest first.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let mut children: Vec<u32> = list
+        .expect("a process of ours")
+        .split_whitespace()
+        .map(|number| number.parse().expect("a number"))
+        .collect();
+    children.sort_unstable();
+    children
+}
+
+/// Whether there is such a process that has not ended.
+pub(crate) fn lives(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !"ZX".contains(state))
+}
+
 /// Open descriptors.
 pub(crate) fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd"))

@@ -8,6 +8,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use super::http::{self, Response};
+use super::proc;
 use super::tool::{Lines, Tool};
 use super::{SOON, wait_for};
 
@@ -45,8 +46,32 @@ impl Server {
         }
     }
 
+    /// The supervisor.
     pub(crate) fn pid(&self) -> u32 {
         self.tool.pid()
+    }
+
+    /// The only worker.
+    pub(crate) fn worker(&self) -> u32 {
+        match self.workers().as_slice() {
+            [worker] => *worker,
+            workers => panic!("not one worker: {workers:?}"),
+        }
+    }
+
+    /// All workers, the oldest first.
+    pub(crate) fn workers(&self) -> Vec<u32> {
+        proc::children(self.pid())
+    }
+
+    /// The number of the worker that serves this connection, which has made a request.
+    pub(crate) fn worker_of(&self, stream: &TcpStream) -> usize {
+        let address = stream.local_addr().expect("connected");
+        let line = self.log().wait(&format!("New client {address} "));
+        let number = line
+            .split_once("[Worker ")
+            .and_then(|(_, rest)| rest.split_once(']')?.0.parse().ok());
+        number.unwrap_or_else(|| panic!("no worker in {line}"))
     }
 
     pub(crate) fn log(&self) -> &Lines {
