@@ -223,6 +223,8 @@ impl Supervisor {
     /// Takes note of the children that have ended.
     fn reap(&mut self, now: Instant, actions: &mut Vec<Action>) {
         while let Some((process, exit)) = fork::reap() {
+            // Its last words may be that it is ready.
+            self.hear_workers(now, actions);
             let post = self.links.iter().position(|link| link.process == process);
             let post = post.map(|at| self.links.remove(at).post);
             match self.crew.exited(process, exit, now, actions) {

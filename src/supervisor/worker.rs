@@ -95,9 +95,9 @@ impl Worker {
                 .map_err(|error| format!("a listener cannot be watched: {error}"))?;
         }
         router.settle();
-        log::info!("Server initialization complete, ready to accept connections");
         // A supervisor that is gone shows at the other end of the channel too.
         let _ = Report::Ready.send(&channel);
+        log::info!("Server initialization complete, ready to accept connections");
         Ok(Service {
             channel,
             tls,
