@@ -37,6 +37,7 @@ pub struct MioNet {
     pipes: Arena<Pipe>,
     resolver: Resolver,
     signals: Option<Signals>,
+    stopped_by: Option<Signal>,
     tls: TlsConfig,
 }
 
@@ -56,6 +57,7 @@ impl MioNet {
             pipes: Arena::new(),
             resolver,
             signals: None,
+            stopped_by: None,
             tls,
         })
     }
@@ -74,6 +76,11 @@ impl MioNet {
         )?;
         self.signals = Some(signals);
         Ok(())
+    }
+
+    /// The signal behind the last [`Event::Stop`].
+    pub fn stopped_by(&self) -> Option<Signal> {
+        self.stopped_by
     }
 
     /// Reports with [`Event::Called`] when there is something new to be received from `channel`, which must stay
@@ -232,7 +239,8 @@ impl Net for MioNet {
                 BELL => events.push(Event::Rung),
                 WAKER => self.resolver.take_answers(events),
                 SIGNALS => {
-                    while let Some(_stop) = self.signals.as_mut().and_then(Signals::take) {
+                    while let Some(stop) = self.signals.as_mut().and_then(Signals::take) {
+                        self.stopped_by = Some(stop);
                         events.push(Event::Stop);
                     }
                 }

@@ -5,16 +5,17 @@
 //!
 //! | Module | Is |
 //! |---|---|
-//! | [`options`], [`target`], [`units`] | the command line |
+//! | [`options`], [`target`], [`units`], [`classic`] | the command line, and files of another program |
 //! | [`client`], [`server`] | the two loops, and what their connections do |
 //! | [`stream`], [`link`], [`turns`] | a connection as bytes; TLS or not; whose turn it is |
 //! | [`framing`], [`wire`], [`payload`], [`pace`] | what is on the wire |
 //! | [`schedule`], [`receiver`], [`sender`], [`track`] | what is measured, and what is made of it; pure |
 //! | [`evidence`], [`netstat`] | what the kernel says |
-//! | [`output`] | what people and programs see |
+//! | [`output`], [`page`] | what people and programs see |
 //!
 //! The behaviour is that of part B of the probe spec.
 
+pub mod classic;
 pub mod client;
 pub mod evidence;
 pub mod framing;
@@ -23,6 +24,7 @@ pub mod netstat;
 pub mod options;
 pub mod output;
 pub mod pace;
+pub mod page;
 pub mod payload;
 pub mod receiver;
 pub mod schedule;
@@ -64,13 +66,24 @@ pub const EXIT_CONNECT: u8 = 3;
 pub const EXIT_INCONCLUSIVE: u8 = 4;
 /// Exit status: bytes lost or changed.
 pub const EXIT_CORRUPT: u8 = 5;
-/// Exit status: ended by a signal.
-pub const EXIT_TERMINATED: u8 = 143;
+/// Exit status of a probe that a signal has ended: 130 for SIGINT, 143 for SIGTERM.
+pub fn exit_by_signal(net: &MioNet) -> u8 {
+    match net.stopped_by() {
+        Some(Signal::Interrupt) => 130,
+        _ => 143,
+    }
+}
 
 /// Runs the probe with the arguments behind `probe`.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let port = std::env::var("PORT").ok().filter(|port| !port.is_empty());
-    let status = match options::parse(arguments, port) {
+    let parsed = options::parse(arguments, port).map(|parsed| {
+        for warning in &parsed.warnings {
+            complain(warning);
+        }
+        parsed.command
+    });
+    let status = match parsed {
         Ok(Command::Help(text)) => {
             say(&text);
             Ok(EXIT_YES)
@@ -147,7 +160,7 @@ fn measure(options: &ClientOptions) -> Result<u8, String> {
         words.push_str(&client::result::words(&outcome.result));
         status = worse(status, outcome.exit);
         if outcome.is_interrupted {
-            status = EXIT_TERMINATED;
+            status = outcome.exit;
             break;
         }
     }
@@ -169,7 +182,13 @@ fn worse(one: u8, other: u8) -> u8 {
         EXIT_NO,
         EXIT_CORRUPT,
     ];
-    let rank = |status| order.iter().position(|known| *known == status);
+    // Whatever else there is ended a run before it could tell.
+    let rank = |status| {
+        order
+            .iter()
+            .position(|known| *known == status)
+            .unwrap_or(order.len())
+    };
     if rank(other) > rank(one) { other } else { one }
 }
 
@@ -234,5 +253,6 @@ mod tests {
         assert_eq!(worse(EXIT_YES, EXIT_NO), EXIT_NO);
         assert_eq!(worse(EXIT_NO, EXIT_INCONCLUSIVE), EXIT_NO);
         assert_eq!(worse(EXIT_CORRUPT, EXIT_YES), EXIT_CORRUPT);
+        assert_eq!(worse(EXIT_YES, 143), 143);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use getopts::{Matches, Options};
 
+use super::classic;
 use super::schedule::{Step, total_time};
 use super::target::{Target, Transport};
 use super::units::{duration, rate, size};
@@ -24,6 +25,15 @@ pub enum Command {
     Client(Box<ClientOptions>),
     /// Show a saved result.
     Report(PathBuf),
+}
+
+/// A command, and what to tell the user about what was ignored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// What to do.
+    pub command: Command,
+    /// One line each.
+    pub warnings: Vec<String>,
 }
 
 /// How a server behaves.
@@ -110,6 +120,8 @@ pub struct ClientOptions {
     pub isolation_percent: f64,
     /// The whole run.
     pub timeout: Duration,
+    /// The run of a classic file: no hello, no hold, no verdict; only messages.
+    pub is_classic: bool,
 }
 
 /// Which directions are measured.
@@ -137,6 +149,9 @@ pub enum Json {
 /// Free connections must keep this part of their rate, percent, unless another is asked for.
 const ISOLATION_PERCENT: f64 = 50.0;
 
+/// A classic run takes as long as its messages do.
+const CLASSIC_TIMEOUT: Duration = Duration::from_secs(7 * 86_400);
+
 const USAGE: &str = "\
 flowgate probe - does back pressure travel through a chain of proxies?
 
@@ -157,7 +172,7 @@ Exit status: 0 as expected, 1 contrary to the expectation, 2 wrong arguments,
 /// # Errors
 ///
 /// What is wrong with them, in one line.
-pub fn parse(arguments: Vec<OsString>, port: Option<String>) -> Result<Command, String> {
+pub fn parse(arguments: Vec<OsString>, port: Option<String>) -> Result<Parsed, String> {
     let arguments = arguments
         .into_iter()
         .map(OsString::into_string)
@@ -167,197 +182,217 @@ pub fn parse(arguments: Vec<OsString>, port: Option<String>) -> Result<Command, 
         Some((word, rest)) => (word.as_str(), rest),
         None => return Err("say server, client or report".into()),
     };
-    match word {
-        "server" => server(rest, port),
-        "client" => client(rest),
-        "report" => match rest {
-            [file] if !file.starts_with('-') => Ok(Command::Report(file.into())),
-            _ => Err("report: give one file".into()),
-        },
-        "-h" | "--help" | "help" => Ok(Command::Help(help())),
-        other => Err(format!("{other:?} is not server, client or report")),
-    }
+    let mut warnings = Vec::new();
+    let command = match (word, rest) {
+        ("server", rest) => server(rest, port, &mut warnings)?,
+        ("client", rest) => client(rest, &mut warnings)?,
+        // The classic program's own command line (probe spec B.12).
+        ("-server", [file, ..]) => server(&["--config".into(), file.clone()], port, &mut warnings)?,
+        ("-client", [file, ..]) => client(&["--config".into(), file.clone()], &mut warnings)?,
+        ("report", [file]) if !file.starts_with('-') => Command::Report(file.into()),
+        ("report" | "-server" | "-client", _) => return Err(format!("{word}: give one file")),
+        ("-h" | "--help" | "help", _) => Command::Help(help()),
+        (other, _) => return Err(format!("{other:?} is not server, client or report")),
+    };
+    Ok(Parsed { command, warnings })
+}
+
+/// The text of a classic file.
+fn read_file(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
 }
 
 fn server_parser() -> Options {
     let mut options = Options::new();
     options
-        .optopt(
+        .optmulti(
             "",
             "listen",
             "address to listen on (default 0.0.0.0:8080; PORT in the environment is another port)",
             "ADDR:PORT",
         )
-        .optopt(
+        .optmulti(
+            "",
+            "config",
+            "classic YAML file; options given override it",
+            "FILE",
+        )
+        .optmulti(
             "",
             "protocol",
             "auto or tcp; tcp looks at nothing, everything is a raw sink",
             "NAME",
         )
-        .optopt(
+        .optmulti(
             "",
             "read-size",
             "largest single read (default 65536; 0 = a sink is never read)",
             "BYTES",
         )
-        .optopt(
+        .optmulti(
             "",
             "read-delay",
             "pause of a sink after each read or message, in ms (default 0)",
             "MS",
         )
-        .optopt("", "rcvbuf", "SO_RCVBUF of every connection", "BYTES")
-        .optopt(
+        .optmulti("", "rcvbuf", "SO_RCVBUF of every connection", "BYTES")
+        .optmulti(
             "",
             "max-connections",
             "connections at a time (default 1024)",
             "N",
         )
-        .optopt(
+        .optmulti(
             "",
             "cert",
             "serve TLS too, with this certificate (PEM)",
             "FILE",
         )
-        .optopt("", "key", "private key of the certificate (PEM)", "FILE")
-        .optflag("", "any-origin", "let web pages of other origins connect")
-        .optflag("", "json", "events as NDJSON on standard output")
-        .optflag("", "log-messages", "a line per read or message of a sink")
-        .optflag("", "once", "exit after the first run, with its exit status")
-        .optflag("h", "help", "show this text");
+        .optmulti("", "key", "private key of the certificate (PEM)", "FILE")
+        .optflagmulti("", "any-origin", "let web pages of other origins connect")
+        .optflagmulti("", "json", "events as NDJSON on standard output")
+        .optflagmulti("", "log-messages", "a line per read or message of a sink")
+        .optflagmulti("", "once", "exit after the first run, with its exit status")
+        .optflagmulti("h", "help", "show this text");
     options
 }
 
 fn client_parser() -> Options {
     let mut options = Options::new();
     options
-        .optopt(
+        .optmulti(
             "",
             "direction",
             "up, down or both (default up: the client sends)",
             "NAME",
         )
-        .optopt("c", "connections", "parallel connections (default 1)", "N")
-        .optopt(
+        .optmulti("c", "connections", "parallel connections (default 1)", "N")
+        .optmulti(
             "",
             "slow",
             "hold only so many; the others must not suffer",
             "K",
         )
-        .optopt("", "warmup", "read freely first (default 1s)", "TIME")
-        .optopt(
+        .optmulti("", "warmup", "read freely first (default 1s)", "TIME")
+        .optmulti(
             "",
             "hold",
             "do not read; ends early once every sender has stalled (default 10s)",
             "TIME",
         )
-        .optopt(
+        .optmulti(
             "",
             "resume",
             "read freely again; senders must get on (default 5s)",
             "TIME",
         )
-        .optopt(
+        .optmulti(
             "",
             "throttle",
             "between hold and resume read at this rate",
             "RATE",
         )
-        .optopt("", "throttle-for", "... for so long", "TIME")
-        .optopt(
+        .optmulti("", "throttle-for", "... for so long", "TIME")
+        .optmulti(
             "",
             "schedule",
             "these steps instead: read:1s,hold:10s,rate:1MiB/s:5s,drain",
             "STEPS",
         )
-        .optopt(
+        .optmulti(
             "",
             "stall-min",
             "blocked for so long is a stall (default 1s)",
             "TIME",
         )
-        .optopt(
+        .optmulti(
             "",
             "max-absorb",
             "more accepted in the hold than this does not propagate (default 256MiB)",
             "BYTES",
         )
-        .optopt("", "rate", "the sender's pace", "BYTES/s")
-        .optopt(
+        .optmulti("", "rate", "the sender's pace", "BYTES/s")
+        .optmulti(
             "",
             "rate-msgs",
             "the sender's pace in messages per second",
             "N",
         )
-        .optopt("", "count", "stop after so many messages", "N")
-        .optopt(
+        .optmulti("", "count", "stop after so many messages", "N")
+        .optmulti(
             "",
             "payload",
             "size of one write or message (default 65536)",
             "BYTES",
         )
-        .optopt("", "sndbuf", "the sender's SO_SNDBUF", "BYTES")
-        .optopt(
+        .optmulti("", "sndbuf", "the sender's SO_SNDBUF", "BYTES")
+        .optmulti(
             "",
             "notsent-lowat",
             "the sender's TCP_NOTSENT_LOWAT (default 16384; 0 = leave alone)",
             "BYTES",
         )
-        .optopt("", "rcvbuf", "the receiver's SO_RCVBUF", "BYTES")
-        .optopt(
+        .optmulti("", "rcvbuf", "the receiver's SO_RCVBUF", "BYTES")
+        .optmulti(
             "",
             "control",
             "where the control connection goes (default the URL; none = do without)",
             "URL",
         )
-        .optopt(
+        .optmulti(
             "",
             "via",
             "reach the server through this proxy (CONNECT)",
             "http://HOST:PORT",
         )
-        .optopt(
+        .optmulti(
             "",
             "cacert",
             "authorities to trust besides the system's (PEM)",
             "FILE",
         )
-        .optflag("", "insecure", "take any certificate")
-        .optopt(
+        .optflagmulti("", "insecure", "take any certificate")
+        .optmulti(
             "",
             "sni",
             "whom the certificate must be for (default the URL's host)",
             "NAME",
         )
-        .optopt(
+        .optmulti(
             "",
             "sample",
             "interval of samples and reports (default 100ms)",
             "TIME",
         )
-        .optflag("", "verify", "check every byte (the default)")
-        .optflag("", "no-verify", "do not check the payload")
+        .optflagmulti("", "verify", "check every byte (the default)")
+        .optflagmulti("", "no-verify", "do not check the payload")
         .optflagopt(
             "",
             "json",
             "NDJSON events and result, on standard output or in a file",
             "FILE",
         )
-        .optflag("", "quiet", "no live progress")
-        .optopt("", "expect", "yes or no (default yes)", "ANSWER")
-        .optopt(
+        .optflagmulti("", "quiet", "no live progress")
+        .optmulti("", "expect", "yes or no (default yes)", "ANSWER")
+        .optmulti(
             "",
             "expect-isolation",
             "percent of their rate that free connections must keep (default 50)",
             "PCT",
         )
-        .optopt(
+        .optmulti(
+            "",
+            "config",
+            "classic YAML file; options given override it",
+            "FILE",
+        )
+        .optmulti(
             "",
             "timeout",
             "the whole run (default: all steps and 10 s)",
             "TIME",
         )
-        .optflag("h", "help", "show this text");
+        .optflagmulti("h", "help", "show this text");
     options
 }
 
@@ -367,8 +402,24 @@ fn help() -> String {
     format!("{USAGE}\n{server}\n{client}")
 }
 
-fn server(arguments: &[String], port: Option<String>) -> Result<Command, String> {
-    let matches = matches(&server_parser(), arguments)?;
+fn server(
+    arguments: &[String],
+    port: Option<String>,
+    warnings: &mut Vec<String>,
+) -> Result<Command, String> {
+    let mut matches = matches(&server_parser(), arguments)?;
+    if let Some(file) = last(&matches, "config") {
+        let found = classic::server_arguments(&read_file(&file)?, port.is_some());
+        let (mut classic, unknown) = found.map_err(|error| format!("{file}: {error}"))?;
+        warnings.extend(
+            unknown
+                .into_iter()
+                .map(|warning| format!("{file}: {warning}")),
+        );
+        classic.retain(|argument| !is_given(&matches, argument));
+        classic.extend_from_slice(arguments);
+        matches = self::matches(&server_parser(), &classic)?;
+    }
     if matches.opt_present("help") {
         return Ok(Command::Help(help()));
     }
@@ -385,7 +436,7 @@ fn server(arguments: &[String], port: Option<String>) -> Result<Command, String>
             SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
         }
     };
-    let is_raw = match matches.opt_str("protocol").as_deref() {
+    let is_raw = match last(&matches, "protocol").as_deref() {
         None | Some("auto" | "websocket") => false,
         Some("tcp") => true,
         Some(other) => {
@@ -394,7 +445,7 @@ fn server(arguments: &[String], port: Option<String>) -> Result<Command, String>
             ));
         }
     };
-    let certificate = match (matches.opt_str("cert"), matches.opt_str("key")) {
+    let certificate = match (last(&matches, "cert"), last(&matches, "key")) {
         (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
         (None, None) => None,
         _ => return Err("--cert and --key belong together".into()),
@@ -417,10 +468,29 @@ fn server(arguments: &[String], port: Option<String>) -> Result<Command, String>
     }))
 }
 
-fn client(arguments: &[String]) -> Result<Command, String> {
-    let matches = matches(&client_parser(), arguments)?;
+fn client(arguments: &[String], warnings: &mut Vec<String>) -> Result<Command, String> {
+    let mut matches = matches(&client_parser(), arguments)?;
     if matches.opt_present("help") {
         return Ok(Command::Help(help()));
+    }
+    let mut is_classic = false;
+    if let Some(file) = last(&matches, "config") {
+        let found = classic::client_arguments(&read_file(&file)?);
+        let (url, mut classic, unknown) = found.map_err(|error| format!("{file}: {error}"))?;
+        warnings.extend(
+            unknown
+                .into_iter()
+                .map(|warning| format!("{file}: {warning}")),
+        );
+        is_classic = !SCHEDULE_OPTIONS
+            .iter()
+            .any(|name| matches.opt_present(name));
+        classic.retain(|argument| !is_given(&matches, argument));
+        classic.extend_from_slice(arguments);
+        if matches.free.is_empty() {
+            classic.push(url);
+        }
+        matches = self::matches(&client_parser(), &classic)?;
     }
     let url = match matches.free.as_slice() {
         [url] => url,
@@ -445,18 +515,19 @@ fn client(arguments: &[String]) -> Result<Command, String> {
         }
     })?;
     let any_count = |text: &str| count(text, 0, 1 << 40);
-    let directions = match matches.opt_str("direction").as_deref() {
+    let directions = match last(&matches, "direction").as_deref() {
         None | Some("up") => Directions::Up,
         Some("down") => Directions::Down,
         Some("both") => Directions::Both,
         Some(other) => return Err(format!("--direction: {other:?} is not up, down or both")),
     };
-    let control = match matches.opt_str("control").as_deref() {
+    let control = match last(&matches, "control").as_deref() {
+        _ if is_classic => None,
         None => Some(target.clone()),
         Some("none") => None,
         Some(url) => Some(Target::parse(url).map_err(|error| format!("--control: {error}"))?),
     };
-    let expects_yes = match matches.opt_str("expect").as_deref() {
+    let expects_yes = match last(&matches, "expect").as_deref() {
         None | Some("yes") => true,
         Some("no") => false,
         Some(other) => return Err(format!("--expect: {other:?} is not yes or no")),
@@ -495,16 +566,20 @@ fn client(arguments: &[String]) -> Result<Command, String> {
         receive_buffer_bytes: value(&matches, "rcvbuf", buffer_size)?.unwrap_or(0),
         control,
         via: value(&matches, "via", proxy)?,
-        authorities: matches.opt_str("cacert").map(PathBuf::from),
+        authorities: last(&matches, "cacert").map(PathBuf::from),
         is_insecure: matches.opt_present("insecure"),
-        server_name: matches.opt_str("sni"),
+        server_name: last(&matches, "sni"),
         sample: sample.unwrap_or(Duration::from_millis(100)),
         verify: !matches.opt_present("no-verify"),
         json,
         quiet: matches.opt_present("quiet"),
         expects_yes,
         isolation_percent: isolation.map_or(ISOLATION_PERCENT, |percent| percent as f64),
-        timeout: timeout.unwrap_or(total_time(&schedule) + Duration::from_secs(10)),
+        timeout: timeout.unwrap_or(match is_classic {
+            true => CLASSIC_TIMEOUT,
+            false => total_time(&schedule) + Duration::from_secs(10),
+        }),
+        is_classic,
         schedule,
         target,
     })))
@@ -514,15 +589,37 @@ fn matches(parser: &Options, arguments: &[String]) -> Result<Matches, String> {
     parser.parse(arguments).map_err(|error| error.to_string())
 }
 
+/// The text of an option, if it is given; of a repeated one the last holds.
+fn last(matches: &Matches, name: &str) -> Option<String> {
+    matches.opt_strs(name).pop()
+}
+
 /// The value of an option, if it is given.
 fn value<T>(
     matches: &Matches,
     name: &str,
     parse: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<Option<T>, String> {
-    let text = matches.opt_str(name);
+    let text = last(matches, name);
     let value = text.as_deref().map(parse).transpose();
     value.map_err(|error| format!("--{name}: {error}"))
+}
+
+/// Options that ask for more than a classic run.
+const SCHEDULE_OPTIONS: [&str; 7] = [
+    "direction",
+    "slow",
+    "warmup",
+    "hold",
+    "throttle",
+    "resume",
+    "schedule",
+];
+
+/// Whether an argument `--name=value` of a file is overridden.
+fn is_given(matches: &Matches, argument: &str) -> bool {
+    let name = argument.trim_start_matches('-').split('=').next();
+    name.is_some_and(|name| matches.opt_present(name))
 }
 
 fn schedule(matches: &Matches, resume: Duration) -> Result<Vec<Step>, String> {
@@ -677,7 +774,8 @@ mod tests {
     use super::*;
 
     fn run(words: &str) -> Result<Command, String> {
-        parse(words.split(' ').map(OsString::from).collect(), None)
+        let words = words.split(' ').map(OsString::from).collect();
+        parse(words, None).map(|parsed| parsed.command)
     }
 
     #[track_caller]
@@ -725,6 +823,8 @@ mod tests {
             (None, Json::File("x".into()))
         );
         assert!(!options.expects_yes && !options.verify);
+        let twice = client_of("tcp://a:1 --hold 2s --count 1 --hold 3s --quiet --quiet");
+        assert_eq!(twice.hold(), Duration::from_secs(3), "the last holds");
         let steps = client_of("tcp://a:1 --schedule read:1s,rate:5:2s,hold:3s").schedule;
         assert_eq!(steps.len(), 4);
         assert_eq!(client_of("--json tcp://a:1").json, Json::Stdout);
@@ -734,7 +834,7 @@ mod tests {
     fn the_environment_names_a_port_unless_an_option_does() {
         let listen = |words: &str| {
             let words = words.split(' ').map(OsString::from).collect();
-            match parse(words, Some("9001".into())) {
+            match parse(words, Some("9001".into())).map(|parsed| parsed.command) {
                 Ok(Command::Server(options)) => options.listen.to_string(),
                 other => panic!("{other:?}"),
             }
@@ -764,6 +864,41 @@ mod tests {
             let error = run(words).expect_err(words);
             assert!(error.contains(part), "{words}: {error}");
         }
+    }
+
+    #[test]
+    fn a_classic_file_stands_for_options_and_options_override_it() {
+        let file = std::env::temp_dir().join(format!("flowgate-classic-{}", std::process::id()));
+        let text = "protocol: tcp\nserver_addr: a\nserver_port: 1\npayload_size: 7\nrequests_total: 3\nx: 1\n";
+        std::fs::write(&file, text).expect("written");
+        let name = file.display().to_string();
+        let parsed = |words: &[&str]| {
+            let words = words.iter().map(OsString::from).collect();
+            let parsed = parse(words, None).expect("sound");
+            match parsed.command {
+                Command::Client(options) => (*options, parsed.warnings),
+                other => panic!("{other:?}"),
+            }
+        };
+        let (options, warnings) = parsed(&["-client", &name]);
+        assert!(options.is_classic && options.control.is_none());
+        assert_eq!(
+            (options.target.url.as_str(), options.total_bytes()),
+            ("tcp://a:1", 21)
+        );
+        assert!(warnings[0].ends_with("line 6: x is unknown and ignored"));
+        let (options, _) = parsed(&[
+            "client",
+            "--config",
+            &name,
+            "--payload",
+            "9",
+            "--hold",
+            "1s",
+        ]);
+        assert!(!options.is_classic, "a hold was asked for");
+        assert_eq!(options.total_bytes(), 27);
+        std::fs::remove_file(&file).expect("removed");
     }
 
     #[test]

@@ -169,6 +169,11 @@ impl Receiver {
         has_changed
     }
 
+    /// Holds until told otherwise.
+    pub fn halt(&mut self) {
+        self.schedule.halt();
+    }
+
     /// Ends a hold before its time. Whether there was one.
     pub fn end_hold(&mut self, now: Instant) -> bool {
         let ended = self.schedule.end_hold(now);

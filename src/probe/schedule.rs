@@ -68,7 +68,12 @@ pub struct Schedule {
     began_at: Option<Instant>,
     /// Payload bytes read in the current step.
     read_bytes: u64,
+    /// Somebody has said to hold until told otherwise.
+    is_halted: bool,
 }
+
+/// A wait that is ended by word and not by time.
+const UNTIL_TOLD: Duration = Duration::from_secs(86_400);
 
 /// Whether a receiver may read now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,11 +94,20 @@ impl Schedule {
             index: 0,
             began_at: None,
             read_bytes: 0,
+            is_halted: false,
         }
+    }
+
+    /// Holds, whatever the current step is, until [`Schedule::end_hold`].
+    pub fn halt(&mut self) {
+        self.is_halted = true;
     }
 
     /// The current step.
     pub fn step(&self) -> Step {
+        if self.is_halted {
+            return Step::Hold(UNTIL_TOLD);
+        }
         self.steps.get(self.index).copied().unwrap_or(Step::Drain)
     }
 
@@ -116,6 +130,9 @@ impl Schedule {
 
     /// Moves on to the step that `now` lies in. Whether the step has changed.
     pub fn advance(&mut self, now: Instant) -> bool {
+        if self.is_halted {
+            return false;
+        }
         let before = self.index;
         while let Some(ends_at) = self.ends_at()
             && ends_at <= now
@@ -127,6 +144,9 @@ impl Schedule {
 
     /// Ends a hold before its time. Whether there was one.
     pub fn end_hold(&mut self, now: Instant) -> bool {
+        if std::mem::take(&mut self.is_halted) {
+            return true;
+        }
         let holds = matches!(self.step(), Step::Hold(_)) && self.began_at.is_some();
         if holds {
             self.enter_next(now);
@@ -136,6 +156,7 @@ impl Schedule {
 
     /// Leaves out whatever is left but the last step.
     pub fn drain(&mut self, now: Instant) {
+        self.is_halted = false;
         self.index = self.steps.len();
         self.began_at = Some(now);
     }
@@ -147,6 +168,7 @@ impl Schedule {
         };
         match self.step() {
             Step::Read(_) | Step::Drain => Permission::Free,
+            Step::Hold(_) if self.is_halted => Permission::NotBefore(now + UNTIL_TOLD),
             Step::Hold(time) => Permission::NotBefore(began_at + time),
             Step::Rate {
                 time,
@@ -241,6 +263,20 @@ mod tests {
         assert!(schedule.end_hold(start + 3 * SECOND));
         assert_eq!(schedule.ends_at(), Some(start + 8 * SECOND));
         assert!(!schedule.end_hold(start + 3 * SECOND));
+    }
+
+    #[test]
+    fn a_halt_lasts_until_word_comes() {
+        let (mut schedule, start) = (Schedule::new(vec![Step::Drain]), start());
+        schedule.note_read(start, 1);
+        schedule.halt();
+        assert_eq!(schedule.step().name(), "hold");
+        assert!(matches!(
+            schedule.permission(start + 60 * SECOND),
+            Permission::NotBefore(_)
+        ));
+        assert!(schedule.end_hold(start + 60 * SECOND));
+        assert_eq!(schedule.permission(start + 60 * SECOND), Permission::Free);
     }
 
     #[test]

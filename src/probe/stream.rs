@@ -35,6 +35,9 @@ pub struct Stream {
     pub receiver: Option<Receiver>,
     /// Largest single read, bytes.
     pub read_bytes_max: usize,
+    /// Whether the sending direction of the connection is ended behind the last byte. Where the bytes themselves say
+    /// that they are the last, a client leaves that to the server: proxies take it for having gone away.
+    pub half_closes: bool,
     pace: Option<Pace>,
     /// Received and not looked at yet.
     pending: Vec<u8>,
@@ -89,6 +92,7 @@ impl Stream {
             sender: None,
             receiver: None,
             read_bytes_max: usize::MAX,
+            half_closes: true,
             pace: None,
             pending: Vec::new(),
             wire_bytes: 0,
@@ -222,7 +226,9 @@ impl Stream {
         if self.finishing == Finishing::Wanted && self.outlet.is_idle() && !self.link.wants_write()
         {
             self.finishing = Finishing::Done;
-            self.link.finish(net);
+            if self.half_closes {
+                self.link.finish(net);
+            }
         }
         Ok(written)
     }

@@ -86,11 +86,13 @@ pub enum Reason {
     NotConnected,
     /// The run took longer than `--timeout`.
     Timeout,
+    /// The connection ended behind the hold, before everything had arrived.
+    EndedEarly,
 }
 
 impl Reason {
     /// All of them.
-    const ALL: [Reason; 16] = [
+    const ALL: [Reason; 17] = [
         Reason::Propagates,
         Reason::Altered,
         Reason::Lost,
@@ -107,6 +109,7 @@ impl Reason {
         Reason::NoFlow,
         Reason::NotConnected,
         Reason::Timeout,
+        Reason::EndedEarly,
     ];
 
     /// By its name.
@@ -133,6 +136,7 @@ impl Reason {
             Reason::NoFlow => "no_flow",
             Reason::NotConnected => "not_connected",
             Reason::Timeout => "timeout",
+            Reason::EndedEarly => "ended_early",
         }
     }
 }
@@ -156,6 +160,7 @@ impl fmt::Display for Reason {
             Reason::NoFlow => "nothing was read before the hold",
             Reason::NotConnected => "the connection was not made",
             Reason::Timeout => "the run took longer than --timeout",
+            Reason::EndedEarly => "the connection ended before everything had arrived",
         })
     }
 }
@@ -222,6 +227,10 @@ pub struct Track {
     pub is_complete: bool,
     /// The sender, which is the other end, has closed.
     pub is_sender_done: bool,
+    /// When the sender, which is this program, had written all that was announced.
+    completed_at: Option<Instant>,
+    /// When the receiver got its first byte, as far as its reports tell.
+    first_byte_at: Option<Instant>,
     still: Option<(u64, u64, u64)>,
     warm: Option<Mark>,
     free: [Option<Mark>; 2],
@@ -241,6 +250,8 @@ impl Track {
             closed_in_hold: false,
             is_complete: false,
             is_sender_done: false,
+            completed_at: None,
+            first_byte_at: None,
             still: None,
             warm: None,
             free: [None; 2],
@@ -269,6 +280,19 @@ impl Track {
     pub fn is_exceeded(&self, rules: &Rules) -> bool {
         self.hold
             .is_some_and(|hold| hold.accepted > rules.absorb_max)
+    }
+
+    /// The sender, which is this program, has written all that was announced.
+    pub fn complete(&mut self, now: Instant) {
+        self.is_complete = true;
+        self.completed_at.get_or_insert(now);
+    }
+
+    /// Whether more than `--max-absorb` was written before the receiver got anything.
+    fn was_buffered(&self, rules: &Rules) -> bool {
+        let accepted = self.sender.as_ref().map_or(0, |sender| sender.accepted);
+        let times = self.first_byte_at.zip(self.completed_at);
+        accepted > rules.absorb_max && times.is_some_and(|(first, completed)| first > completed)
     }
 
     /// The hold begins.
@@ -346,6 +370,11 @@ impl Track {
             return;
         }
         let (state, step) = (report.state.clone(), report.step);
+        if report.consumed > 0 {
+            // A report may come late, but never early.
+            let first_at = now.checked_sub(Duration::from_secs_f64(report.at));
+            self.first_byte_at = self.first_byte_at.into_iter().chain(first_at).min();
+        }
         if self.hold.is_none() && report.consumed > 0 {
             self.warm = Some((report.at, report.consumed));
         }
@@ -422,7 +451,8 @@ impl Track {
             return (Verdict::Inconclusive, Reason::SenderUnknown);
         };
         let consumed = self.receiver.as_ref().map(|report| report.consumed);
-        if self.is_complete && sender.accepted > 0 && consumed == Some(0) {
+        let is_unread = self.is_complete && sender.accepted > 0 && consumed == Some(0);
+        if is_unread || self.was_buffered(rules) {
             return (Verdict::No, Reason::BufferedByProxy);
         }
         if self.closed_in_hold {
@@ -435,6 +465,9 @@ impl Track {
             return (Verdict::Inconclusive, Reason::NoHold);
         };
         match (hold.stall, self.resumed_after) {
+            (Some(_), Some(_)) if self.error.is_some() => {
+                (Verdict::Inconclusive, Reason::EndedEarly)
+            }
             (Some(_), Some(after)) if after <= rules.resume => (Verdict::Yes, Reason::Propagates),
             (Some(_), _) => (Verdict::Inconclusive, Reason::NotResumed),
             // A sink reads as it likes, so bytes that went through say nothing.
@@ -700,6 +733,41 @@ mod tests {
             track.verdict(&rules(), false),
             (Verdict::Inconclusive, Reason::NotResumed),
             "too late"
+        );
+    }
+
+    #[test]
+    fn what_was_all_sent_before_the_first_byte_arrived_was_buffered() {
+        let (rules, start) = (rules(), start());
+        let mut track = Track::new(true);
+        track.note_sender(start, view(2 << 20, 0), &rules);
+        track.complete(start + 500 * MS);
+        let last = Report {
+            at: 0.2,
+            ..report(0, "drain", 3, 2 << 20)
+        };
+        let mut early = track.clone();
+        track.note_receiver(start + 800 * MS, last.clone());
+        assert_eq!(
+            track.verdict(&rules, false),
+            (Verdict::No, Reason::BufferedByProxy)
+        );
+        early.note_receiver(start + 650 * MS, last);
+        assert_eq!(
+            early.verdict(&rules, false),
+            (Verdict::Inconclusive, Reason::NoHold)
+        );
+    }
+
+    #[test]
+    fn a_connection_that_ends_early_may_have_lost_bytes() {
+        let start = start();
+        let mut track = stalled(start);
+        finish(&mut track, start, 9000, 9000);
+        track.error = Some("reset".into());
+        assert_eq!(
+            track.verdict(&rules(), false),
+            (Verdict::Inconclusive, Reason::EndedEarly)
         );
     }
 

@@ -351,6 +351,8 @@ impl Report {
 /// What a client asks for over the control connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
+    /// Hold until told otherwise; what the page asks for.
+    Hold,
     /// End the hold now.
     Resume,
     /// Stop sending, and read to the end.
@@ -366,6 +368,7 @@ impl Command {
     /// As on the wire.
     pub fn name(self) -> &'static str {
         match self {
+            Command::Hold => "hold",
             Command::Resume => "resume",
             Command::Stop => "stop",
             Command::Done { .. } => "done",
@@ -379,6 +382,7 @@ impl Command {
     /// `Key` for any other.
     pub fn named(name: &str) -> Result<Self, WireError> {
         match name {
+            "hold" => Ok(Command::Hold),
             "resume" => Ok(Command::Resume),
             "stop" => Ok(Command::Stop),
             "done" => Ok(Command::Done { exit: 0 }),

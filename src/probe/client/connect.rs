@@ -61,6 +61,8 @@ pub(super) struct Opening {
     hello: Hello,
     /// Classic parameters that go with the hello on a WebSocket.
     classic: (u64, u64),
+    /// The server is taken for a sink without asking.
+    is_classic: bool,
     /// What comes next.
     pub(super) stage: Stage,
     address_index: usize,
@@ -89,11 +91,13 @@ impl Opening {
         route: Rc<Route>,
         hello: Hello,
         classic: (u64, u64),
+        is_classic: bool,
     ) -> Result<(Self, Stream), String> {
         let mut opening = Self {
             route,
             hello,
             classic,
+            is_classic,
             stage: Stage::Connecting,
             address_index: 0,
             until: net.now(),
@@ -226,7 +230,9 @@ impl Opening {
             let stage = net.secure(&name).map_err(|error| error.to_string())?;
             stream.link.secure(stage);
         }
+        stream.half_closes = target.transport == Transport::Tcp;
         match target.transport {
+            Transport::Tcp if self.is_classic => self.stage = Stage::Running(true),
             Transport::Tcp => {
                 stream.outlet.push(MAGIC);
                 stream.outlet.push_text(&self.hello.to_json().to_string());
@@ -315,12 +321,18 @@ impl Opening {
         let framing = Framing::WebSocket { is_client: true };
         stream.outlet.set_framing(framing);
         stream.intake = Intake::websocket(false);
-        let mut hello = self.hello.to_json();
+        let mut hello = match self.is_classic {
+            true => serde_json::json!({}),
+            false => self.hello.to_json(),
+        };
         (hello["payloadSize"], hello["requestsTotal"]) =
             (self.classic.0.into(), self.classic.1.into());
         stream.outlet.push_text(&hello.to_string());
         self.until = net.now() + PROBE_REPLY_WAIT;
-        self.stage = Stage::Greeting;
+        self.stage = match self.is_classic {
+            true => Stage::Running(true),
+            false => Stage::Greeting,
+        };
         Ok(())
     }
 

@@ -66,6 +66,21 @@ fn hold_json(hold: &Hold, started_at: Instant) -> Value {
 /// Shows a result to people.
 pub fn words(result: &Map<String, Value>) -> String {
     let text = |name: &str| result.get(name).and_then(Value::as_str).unwrap_or("?");
+    if let Some(classic) = result.get("classic").filter(|classic| classic.is_object()) {
+        let seconds = |name: &str| {
+            classic[name]
+                .as_f64()
+                .map_or("no time".into(), show_seconds)
+        };
+        let requests = classic["requests"].as_u64().unwrap_or(0);
+        let error = result.get("error").and_then(Value::as_str);
+        let error = error.map_or(String::new(), |error| format!("{error}\n"));
+        return format!(
+            "{error}Fired {requests} requests in {}\nExpected: {requests} requests in {}\n",
+            seconds("fired_s"),
+            seconds("expected_s")
+        );
+    }
     let connections = result.get("conns").and_then(Value::as_array);
     let connections: Vec<&Value> = connections.into_iter().flatten().collect();
     let count = match connections.len() {

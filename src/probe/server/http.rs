@@ -25,6 +25,8 @@ pub(super) enum Request {
     Health,
     /// Counters for Prometheus.
     Metrics,
+    /// The page.
+    Page,
     /// Views of all connections as server-sent events.
     Events,
 }
@@ -63,6 +65,7 @@ pub(super) fn read(head: &[u8], any_origin: bool) -> Result<Request, Refusal> {
         return get(&head, Request::Run(run));
     }
     match path {
+        "/" | "/client" => get(&head, Request::Page),
         "/events" => get(&head, Request::Events),
         "/healthz" => get(&head, Request::Health),
         "/metrics" => get(&head, Request::Metrics),
@@ -176,7 +179,8 @@ mod tests {
     #[test]
     fn paths_are_what_they_are() {
         let run = RunId(1);
-        assert_eq!(request("GET /healthz", ""), Ok(Request::Health));
+        assert_eq!(request("GET /", ""), Ok(Request::Page));
+        assert_eq!(request("GET /client?payload=5", ""), Ok(Request::Page));
         assert_eq!(
             request("GET /probe/run/0000000000000001", ""),
             Ok(Request::Run(run))
@@ -210,7 +214,7 @@ mod tests {
             refusal.status[..3].to_owned()
         };
         assert_eq!(status("GET /nothing", ""), "404");
-        assert_eq!(status("POST /healthz", ""), "405");
+        assert_eq!(status("POST /", ""), "405");
         assert_eq!(status("GET /probe/run/12", ""), "400");
         assert_eq!(status("POST /probe/control?cmd=stop", ""), "400");
         assert_eq!(status("POST /probe/up", ""), "400");

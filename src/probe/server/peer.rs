@@ -80,7 +80,7 @@ impl Shared {
     pub(super) fn stopped_by_signal(&mut self) -> u8 {
         self.event("stop", None, json!({}));
         self.output.finish(String::new());
-        crate::probe::EXIT_TERMINATED
+        crate::probe::exit_by_signal(&self.net)
     }
 
     /// Tells an event, as JSON or in words.
@@ -230,9 +230,10 @@ impl Peer {
             (Command::Resume, Some(receiver)) => {
                 receiver.end_hold(now);
             }
+            (Command::Hold, Some(receiver)) => receiver.halt(),
             (Command::Stop, Some(receiver)) => receiver.drain(now),
             (Command::Stop, None) => self.stream.finish(),
-            (Command::Resume, None) | (Command::Done { .. }, _) => {}
+            (Command::Hold | Command::Resume, None) | (Command::Done { .. }, _) => {}
         }
     }
 
@@ -558,6 +559,7 @@ impl Peer {
                 let text = metrics(shared);
                 self.answer(shared, "200 OK", "text/plain; version=0.0.4", &text);
             }
+            Request::Page => self.page(shared),
             Request::Events => {
                 self.stream.outlet.push(
                     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n\
@@ -833,6 +835,24 @@ impl Peer {
         );
         let value = json!({"peer": self.address.to_string(), "bytes": bytes, "consumed": consumed});
         shared.event("message", Some(words), value);
+    }
+
+    fn page(&mut self, shared: &mut Shared) {
+        let nonce = format!("{:016x}", shared.net.random());
+        let page = crate::probe::page::document(&nonce);
+        let policy = crate::probe::page::policy(&nonce);
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\
+             Cache-Control: no-store\r\nContent-Security-Policy: {policy}\r\n\
+             X-Content-Type-Options: nosniff\r\nConnection: keep-alive\r\n\r\n",
+            page.len()
+        );
+        self.stream.outlet.push(head.as_bytes());
+        self.stream.outlet.push(page.as_bytes());
+        self.stream.intake = Intake::Head(Vec::new());
+        self.role = Role::Request {
+            until: shared.now + crate::limits::KEPT_ALIVE_WAIT,
+        };
     }
 }
 
