@@ -16,6 +16,7 @@ mod log;
 mod membership;
 mod permission;
 mod pid_file;
+mod probe;
 mod process;
 mod proxy;
 mod rtsp;

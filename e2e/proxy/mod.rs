@@ -6,7 +6,7 @@ mod body;
 mod failure;
 pub(crate) mod flow;
 mod hls;
-mod nginx;
+pub(crate) mod nginx;
 mod playlist;
 mod relay;
 mod reuse;
