@@ -3,7 +3,8 @@ const CALL_WAIT_MS = 10_000;
 const root = location.pathname.replace(/\/+$/, '');
 // Where cookies are kept from this page, the token it was opened with still opens the rest.
 const token = new URLSearchParams(location.search).get('r2h-token');
-const withToken = (path) => root + path + (token ? `?r2h-token=${encodeURIComponent(token)}` : '');
+// From the origin on: a page opened with a password in its URL may not fetch relative to that.
+const withToken = (path) => location.origin + root + path + (token ? `?r2h-token=${encodeURIComponent(token)}` : '');
 
 async function call(method, name, form) {
   const abort = new AbortController();

@@ -149,6 +149,7 @@ const clientView = {
   },
 
   matches(client) {
+    if (this.words.length === 0) return true;
     const text = `${client.search} ${t(client.flow).toLowerCase()} ${stateName(client.data.state).toLowerCase()}`;
     return this.words.every((word) => text.includes(word));
   },

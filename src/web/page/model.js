@@ -60,6 +60,7 @@ class Client {
     this.pauses = [];
     this.droppedAt = -Infinity;
     this.pausedAt = -Infinity;
+    this.search = `${data.clientAddr} ${data.serviceUrl} ${data.clientId}`.toLowerCase();
     this.data = null;
     this.update(data, now);
   }
@@ -76,7 +77,6 @@ class Client {
     this.noteDrops(before, now);
     this.notePauses(before, now);
     this.flow = this.judge(now);
-    this.search = `${data.clientAddr} ${data.serviceUrl} ${data.clientId}`.toLowerCase();
   }
 
   noteDrops(before, now) {
