@@ -22,6 +22,7 @@ mod proxy;
 mod rtsp;
 mod sharing;
 mod status;
+mod status_page;
 mod stream;
 mod supervisor;
 mod support;

@@ -1,5 +1,6 @@
 //! What the tests are made of. Nothing here knows how the program works inside.
 
+pub(crate) mod browser;
 pub(crate) mod ffmpeg;
 pub(crate) mod http;
 pub(crate) mod namespace;
