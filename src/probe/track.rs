@@ -231,7 +231,8 @@ pub struct Track {
     completed_at: Option<Instant>,
     /// When the receiver got its first byte, as far as its reports tell.
     first_byte_at: Option<Instant>,
-    still: Option<(u64, u64, u64)>,
+    /// Bytes accepted, consumed and unread when the receiver last spoke, and the number of its report.
+    still: Option<(u64, u64, Option<u64>, u64)>,
     warm: Option<Mark>,
     free: [Option<Mark>; 2],
     gap: f64,
@@ -490,7 +491,13 @@ impl Track {
         let (Some(sender), Some(receiver)) = (&self.sender, &self.receiver) else {
             return;
         };
-        let now = (sender.accepted, receiver.consumed, receiver.number);
+        // A held receiver has consumed the same all the time; what it has not read shows whether bytes still arrive.
+        let now = (
+            sender.accepted,
+            receiver.consumed,
+            receiver.unread,
+            receiver.number,
+        );
         let before = self.still.replace(now);
         let Some(hold) = self.hold.as_mut().filter(|hold| hold.ended_at.is_none()) else {
             return;
@@ -499,9 +506,11 @@ impl Track {
             return;
         }
         match before {
-            Some((accepted, consumed, number)) if (accepted, consumed) == (now.0, now.1) => {
+            Some((accepted, consumed, unread, number))
+                if (accepted, consumed, unread) == (now.0, now.1, now.2) =>
+            {
                 // The same report again proves nothing; remember the older one.
-                if number == now.2 && hold.absorbed.is_none() {
+                if number == now.3 && hold.absorbed.is_none() {
                     self.still = before;
                     return;
                 }
