@@ -7,7 +7,7 @@ use crate::support::namespace::{WEST, with_links, with_loopback_only};
 use crate::support::sender::{Framing, Source};
 use crate::support::server::{PROGRAM, Server};
 use crate::support::tool::{self, run};
-use crate::support::{TempDir, proc, ts};
+use crate::support::{SOON, TempDir, proc, ts, wait_for};
 
 /// A line of the status of the process that serves: the one that was started, or a child of it.
 fn status(server: &Server, name: &str) -> Vec<String> {
@@ -40,6 +40,23 @@ fn low_port_is_served_by_somebody_without_privileges() {
         assert!(fs::read_to_string(&pid_file).is_ok());
         server.stop_empty();
     });
+}
+
+#[test]
+fn status_pages_restart_workers_that_have_no_privileges() {
+    if !tool::may_become_others() {
+        return;
+    }
+    let server = Server::start(&["--user", "nobody"]);
+    let worker = proc::child(server.pid()).expect("a worker");
+    let url = server.url("/status/api/restart-workers");
+    let answer = run(Command::new("curl").args(["-sS", "-X", "POST", &url])).stdout;
+    let expected = r#"{"success":true,"message":"Worker restart triggered"}"#;
+    assert_eq!(answer, expected);
+    wait_for(SOON, "another worker", || {
+        proc::child(server.pid()).filter(|child| *child != worker)
+    });
+    server.stop_empty();
 }
 
 #[test]

@@ -11,9 +11,9 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Router;
 use super::record::Record;
 use super::slots::{ClientId, ClientSlot, Feed};
+use super::{Router, Wish};
 use crate::area::Area;
 use crate::area::log_ring::{Cursor, Line, Missed};
 use crate::client::resource::{Cache, LocalBody, Resource};
@@ -31,7 +31,6 @@ use crate::status::codec;
 use crate::status::facts::WorkerFacts;
 use crate::status::metrics;
 use crate::status::snapshot::{self, Logs, Program, Snapshot};
-use crate::sys;
 
 /// Who watches the status, and who waits for it.
 #[derive(Debug, Default)]
@@ -543,21 +542,20 @@ impl Router {
                 area.log().clear();
                 area.ring_viewing();
             }
-            Action::ReloadConfig => return self.signal(action, libc::SIGHUP),
-            Action::RestartWorkers => return self.signal(action, libc::SIGUSR1),
+            Action::ReloadConfig => return self.ask_supervisor(action, Wish::Reload),
+            Action::RestartWorkers => return self.ask_supervisor(action, Wish::RestartWorkers),
         }
         self.desk.mark();
         action.success()
     }
 
-    fn signal(&self, action: &Action, signal: i32) -> Reply {
-        let Some(supervisor) = self.worker.area().supervisor() else {
+    /// Not by a signal, as the compatible router does: the supervisor may belong to another user.
+    fn ask_supervisor(&mut self, action: &Action, wish: Wish) -> Reply {
+        if self.worker.area().supervisor().is_none() {
             return Reply::signal_failed("there is none");
-        };
-        match sys::process::send_signal(supervisor, signal) {
-            Ok(()) => action.success(),
-            Err(error) => Reply::signal_failed(&error.to_string()),
         }
+        self.wish = Some(wish);
+        action.success()
     }
 
     fn answer_call(&mut self, id: ClientId, reply: &Reply) {

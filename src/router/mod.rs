@@ -65,8 +65,19 @@ use slots::{
 pub enum Pause {
     /// There is something to be heard from the supervisor.
     Called,
+    /// There is something to be told to the supervisor.
+    Wishes(Wish),
     /// Everything is over.
     Stopped,
+}
+
+/// What a user of the status has asked of the supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// To read the configuration again.
+    Reload,
+    /// To restart the workers.
+    RestartWorkers,
 }
 
 /// The stream router.
@@ -96,6 +107,8 @@ pub struct Router {
     streams: usize,
     /// The supervisor has said something that nobody has heard yet.
     called: bool,
+    /// What is to be told to the supervisor.
+    wish: Option<Wish>,
     /// Set once the router is on its way out.
     leaving: Option<Leaving>,
     /// How many connections there had been when memory was last given back.
@@ -139,6 +152,7 @@ impl Router {
             next_lookup: 0,
             streams: 0,
             called: false,
+            wish: None,
             leaving: None,
             settled_at: 0,
             quiet_since: None,
@@ -217,6 +231,9 @@ impl Router {
             self.tick()?;
             if std::mem::take(&mut self.called) {
                 return Ok(Pause::Called);
+            }
+            if let Some(wish) = self.wish.take() {
+                return Ok(Pause::Wishes(wish));
             }
         }
         let rest: Vec<ClientId> = self.clients.iter().map(|(id, _)| id).collect();

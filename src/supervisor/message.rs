@@ -28,6 +28,8 @@ const STOP_NOW: u8 = 4;
 const CONFIGURE: u8 = 5;
 const READY: u8 = 65;
 const REFUSED: u8 = 66;
+const RELOAD: u8 = 67;
+const RESTART_WORKERS: u8 = 68;
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -56,6 +58,10 @@ pub(super) enum Report {
     Ready,
     /// It could not apply the new configuration, and wants to be replaced.
     Refused,
+    /// Somebody has asked for a reload on the status pages.
+    Reload,
+    /// The same for a restart of the workers.
+    RestartWorkers,
 }
 
 /// What one end of a channel hears.
@@ -147,6 +153,8 @@ impl Report {
         let kind = match self {
             Self::Ready => READY,
             Self::Refused => REFUSED,
+            Self::Reload => RELOAD,
+            Self::RestartWorkers => RESTART_WORKERS,
         };
         channel.send(&[kind], &[])
     }
@@ -160,6 +168,8 @@ impl Report {
         hear(channel, |bytes, _| match bytes {
             [READY] => Some(Self::Ready),
             [REFUSED] => Some(Self::Refused),
+            [RELOAD] => Some(Self::Reload),
+            [RESTART_WORKERS] => Some(Self::RestartWorkers),
             _ => None,
         })
     }
@@ -312,7 +322,12 @@ mod tests {
     #[test]
     fn reports_come_out_as_they_went_in() {
         let (near, far) = Channel::pair().expect("a pair");
-        for report in [Report::Ready, Report::Refused] {
+        for report in [
+            Report::Ready,
+            Report::Refused,
+            Report::Reload,
+            Report::RestartWorkers,
+        ] {
             report.send(&near).expect("sent");
             let heard = Report::receive(&far).expect("received");
             assert!(matches!(heard, Heard::Message(other) if other == report));

@@ -215,6 +215,8 @@ impl Supervisor {
                         self.crew.ready(link.process, now, actions);
                     }
                     Report::Refused => self.crew.replace(link.process, actions),
+                    Report::Reload => self.signals.raise(Signal::Reload),
+                    Report::RestartWorkers => self.signals.raise(Signal::Restart),
                 }
             }
         }

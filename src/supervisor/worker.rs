@@ -17,7 +17,7 @@ use crate::net::Listener;
 use crate::net::mio::MioNet;
 use crate::net::tls::TlsConfig;
 use crate::privilege::Identity;
-use crate::router::{Pause, Router};
+use crate::router::{Pause, Router, Wish};
 use crate::sys::channel::Channel;
 use crate::sys::signal::Signal;
 use crate::sys::{fork, segment};
@@ -56,6 +56,7 @@ impl Worker {
             match service.router.run() {
                 Ok(Pause::Stopped) => return Ok(()),
                 Ok(Pause::Called) => service.obey(),
+                Ok(Pause::Wishes(wish)) => service.pass_on(wish),
                 Err(error) => return Err(format!("waiting for events failed: {error}")),
             }
         }
@@ -107,6 +108,15 @@ impl Worker {
 }
 
 impl Service {
+    /// A supervisor that is gone shows at the other end of the channel too.
+    fn pass_on(&self, wish: Wish) {
+        let report = match wish {
+            Wish::Reload => Report::Reload,
+            Wish::RestartWorkers => Report::RestartWorkers,
+        };
+        let _ = report.send(&self.channel);
+    }
+
     /// Does everything the supervisor has said.
     fn obey(&mut self) {
         loop {

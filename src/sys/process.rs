@@ -50,21 +50,6 @@ pub fn with_file_mask<T>(mask: u32, create: impl FnOnce() -> T) -> T {
     created
 }
 
-/// Sends `signal` to a process.
-///
-/// # Errors
-///
-/// What `kill` reports; `InvalidInput` for what is no process.
-pub fn send_signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
-    // Zero and negative numbers would reach whole groups.
-    let pid = libc::pid_t::try_from(pid)
-        .ok()
-        .filter(|pid| *pid > 0)
-        .ok_or(io::ErrorKind::InvalidInput)?;
-    // SAFETY: the call has no preconditions.
-    check(unsafe { libc::kill(pid, signal) }).map(drop)
-}
-
 /// Unmaps the pages of code and constants; those still needed come back from the page cache one by one.
 ///
 /// Start-up runs most of a program once, and every fault maps its neighbours too. Called when a quiet time
@@ -135,13 +120,6 @@ mod tests {
                 .iter()
                 .any(|mapping| mapping.contains(&here))
         );
-    }
-
-    #[test]
-    fn signals_reach_one_process_or_none() {
-        assert!(send_signal(std::process::id(), 0).is_ok());
-        assert!(send_signal(0, 0).is_err());
-        assert!(send_signal(u32::MAX, 0).is_err());
     }
 
     #[test]

@@ -99,6 +99,12 @@ impl Signals {
         Ok(Self { read_end })
     }
 
+    /// Makes it look as if `signal` had arrived.
+    pub fn raise(&self, signal: Signal) {
+        PENDING.fetch_or(signal.bit(), Ordering::SeqCst);
+        wake();
+    }
+
     /// Takes the most urgent signal not yet seen.
     pub fn take(&mut self) -> Option<Signal> {
         // What the pipe holds only says that there are bits; those that come later write again.
