@@ -208,8 +208,10 @@ fn a_body_that_does_not_end_holds_up_the_end_for_a_bounded_time() {
 #[test]
 fn workers_end_with_a_supervisor_that_is_killed() {
     let mut server = Server::start(&["-w", "3"]);
-    let workers = server.workers();
-    assert_eq!(workers.len(), 3);
+    // The first of them may serve before the last is there.
+    let workers = wait_for(SOON, "all workers", || {
+        Some(server.workers()).filter(|workers| workers.len() == 3)
+    });
     server.signal(libc::SIGKILL);
     server.wait(SOON);
     wait_for(SOON, "the workers to end", || {

@@ -203,6 +203,20 @@ pub struct Hold {
     pub absorbed: Option<Absorbed>,
 }
 
+/// How long bytes must lie still to be at rest, in seconds: more than one interval between reports at the default
+/// rate, because reports of a busy machine come in bursts.
+const REST_S: f64 = 0.15;
+
+/// What both ends say of where bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Still {
+    accepted: u64,
+    consumed: u64,
+    unread: Option<u64>,
+    unsent: Option<u64>,
+    unacked: Option<u64>,
+}
+
 /// A place in the receiver's stream: seconds by its clock, and bytes consumed.
 type Mark = (f64, u64);
 
@@ -231,8 +245,8 @@ pub struct Track {
     completed_at: Option<Instant>,
     /// When the receiver got its first byte, as far as its reports tell.
     first_byte_at: Option<Instant>,
-    /// Bytes accepted, consumed and unread when the receiver last spoke, and the number of its report.
-    still: Option<(u64, u64, Option<u64>, u64)>,
+    /// Where bytes were at the latest word, and since when they have been there, in seconds of the receiver's clock.
+    still: Option<(Still, f64)>,
     warm: Option<Mark>,
     free: [Option<Mark>; 2],
     gap: f64,
@@ -486,42 +500,36 @@ impl Track {
         }
     }
 
-    /// While the sender is stalled and two reports agree, what was accepted and not consumed is where it is.
+    /// While the sender is stalled and nothing has changed for [`REST_S`], what was accepted and not consumed is where
+    /// it is.
     fn look_where_bytes_are(&mut self) {
         let (Some(sender), Some(receiver)) = (&self.sender, &self.receiver) else {
             return;
         };
         // A held receiver has consumed the same all the time; what it has not read shows whether bytes still arrive.
-        let now = (
-            sender.accepted,
-            receiver.consumed,
-            receiver.unread,
-            receiver.number,
-        );
-        let before = self.still.replace(now);
+        let now = Still {
+            accepted: sender.accepted,
+            consumed: receiver.consumed,
+            unread: receiver.unread,
+            unsent: sender.unsent,
+            unacked: sender.unacked,
+        };
+        let since = match self.still {
+            Some((before, since)) if before == now => since,
+            _ => receiver.at,
+        };
+        self.still = Some((now, since));
         let Some(hold) = self.hold.as_mut().filter(|hold| hold.ended_at.is_none()) else {
             return;
         };
-        if hold.stall.is_none() || sender.blocked.is_none() {
-            return;
-        }
-        match before {
-            Some((accepted, consumed, unread, number))
-                if (accepted, consumed, unread) == (now.0, now.1, now.2) =>
-            {
-                // The same report again proves nothing; remember the older one.
-                if number == now.3 && hold.absorbed.is_none() {
-                    self.still = before;
-                    return;
-                }
-                hold.absorbed = Some(Absorbed {
-                    total: sender.accepted.saturating_sub(receiver.consumed),
-                    local_unsent: sender.unsent,
-                    local_unacked: sender.unacked,
-                    remote_unread: receiver.unread,
-                });
-            }
-            _ => {}
+        // By the receiver's clock, so that the same report again proves nothing, nor do several that came at once.
+        if hold.stall.is_some() && sender.blocked.is_some() && receiver.at - since >= REST_S {
+            hold.absorbed = Some(Absorbed {
+                total: now.accepted.saturating_sub(now.consumed),
+                local_unsent: now.unsent,
+                local_unacked: now.unacked,
+                remote_unread: now.unread,
+            });
         }
     }
 }
@@ -627,7 +635,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_at_rest_only_when_two_reports_say_so() {
+    fn bytes_are_at_rest_only_when_they_stay_for_a_while() {
         let (rules, start) = (rules(), start());
         let mut track = Track::new(true);
         track.note_sender(start, view(5000, 0), &rules);
@@ -639,6 +647,8 @@ mod tests {
         track.note_receiver(start + 1200 * MS, report(2, "hold", 1, 5000));
         assert!(!track.is_settled(), "it still read");
         track.note_receiver(start + 1300 * MS, report(3, "hold", 1, 5000));
+        assert!(!track.is_settled(), "two reports may come in one burst");
+        track.note_receiver(start + 1300 * MS, report(4, "hold", 1, 5000));
         assert!(track.is_settled());
     }
 

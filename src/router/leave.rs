@@ -197,8 +197,11 @@ impl Router {
 
     /// After what they are being answered, clients are not waited for; those that are only kept go now.
     fn end_kept_clients(&mut self) {
-        for (_, sink) in self.clients.iter_mut() {
+        let Self { clients, run, .. } = self;
+        for (id, sink) in clients.iter_mut() {
             sink.client.refuse_keep_alive();
+            // What had been kept for another request is discarded from now on.
+            run.push_if(sink.runnable(), Entity::Client(id), &mut sink.queued);
         }
         self.end_reading_clients(|sink| sink.client.is_kept());
     }
