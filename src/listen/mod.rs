@@ -13,14 +13,13 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::rc::Rc;
 
 use crate::config::ListenAddr;
 use crate::limits::LISTENERS_MAX;
 use crate::net::{Listener, Place};
 use tcp::TcpPlace;
 pub use unix::UnixError;
-use unix::{UnixPath, UnixPlace};
+use unix::UnixPlace;
 
 /// Who may connect to Unix sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,23 +109,6 @@ impl Listeners {
         }
         Ok(listeners)
     }
-
-    /// For a program that serves by itself: the only descriptors, and the paths of its Unix sockets.
-    ///
-    /// # Errors
-    ///
-    /// As [`Listeners::for_worker`].
-    pub fn into_worker(self) -> io::Result<(Vec<Listener>, Paths)> {
-        let listeners = self.for_worker(0)?;
-        let paths = self.unix.into_iter().map(UnixPlace::into_path).collect();
-        Ok((listeners, Paths { _kept: paths }))
-    }
-}
-
-/// Keeps the paths of Unix sockets; they are removed when this is dropped.
-#[derive(Debug)]
-pub struct Paths {
-    _kept: Vec<Rc<UnixPath>>,
 }
 
 /// A set on its way.
@@ -438,16 +420,16 @@ mod tests {
     }
 
     #[test]
-    fn worker_on_its_own_has_the_only_descriptors() {
+    fn paths_go_with_the_set_and_not_with_a_workers_descriptors() {
         let scratch = Scratch::new("own");
         let (path, unix) = scratch.unix("s");
         let listeners = open(&[unix]).expect("opened");
-        let (listeners, paths) = listeners.into_worker().expect("descriptors");
+        let worker = listeners.for_worker(0).expect("descriptors");
         UnixStream::connect(&path).expect("a connection");
+        drop(worker);
+        assert!(path.exists());
         drop(listeners);
         UnixStream::connect(&path).expect_err("nobody listens");
-        assert!(path.exists());
-        drop(paths);
         assert!(!path.exists());
     }
 }

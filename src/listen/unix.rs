@@ -79,11 +79,6 @@ impl UnixPlace {
     pub(super) fn socket(&self) -> io::Result<OwnedFd> {
         self.socket.try_clone()
     }
-
-    /// What keeps the path, without the socket.
-    pub(super) fn into_path(self) -> Rc<UnixPath> {
-        self.path
-    }
 }
 
 impl Drop for UnixPath {
