@@ -1,7 +1,7 @@
 //! Supervisor and workers: crashes, signals, and what clients notice of them.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,20 @@ use crate::support::http::{self, Body};
 use crate::support::namespace::{WEST, with_links};
 use crate::support::sender::{Framing, Source};
 use crate::support::server::{PROGRAM, Server, read_to_end};
-use crate::support::tool::Tool;
+use crate::support::tool::{Tool, kill};
 use crate::support::{SOON, TempDir, proc, ts, wait_for};
 
-/// Sends SIGKILL, or another signal, to a worker.
-fn kill(pid: u32, signal: libc::c_int) {
-    // SAFETY: no memory is involved; the process is a worker of the server under test.
-    let result = unsafe { libc::kill(pid as libc::pid_t, signal) };
-    assert_eq!(result, 0, "signal {signal} to {pid}");
+/// Asks for a body of six bytes, of which the origin has sent `abc`; returns the origin's side and the client's.
+fn relay_half_a_body(server: &Server) -> (TcpStream, Body) {
+    let origin = TcpListener::bind("127.0.0.1:0").expect("an origin");
+    let port = origin.local_addr().expect("bound").port();
+    let asked = server.ask(&format!("/http/127.0.0.1:{port}/"));
+    let (mut connection, _) = origin.accept().expect("the router connects");
+    assert!(connection.read(&mut [0; 64]).expect("a request") > 0);
+    connection
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
+        .expect("sent");
+    (connection, Body::begin_relayed(asked))
 }
 
 /// Opens the stream until every one of `workers` serves it; returns a stream of each.
@@ -165,15 +171,7 @@ fn five_restarts_in_a_row_leave_the_service_up() {
 #[test]
 fn a_short_body_is_completed_when_the_program_is_told_to_stop() {
     let mut server = Server::start(&["--upstream-allow", "loopback"]);
-    let origin = TcpListener::bind("127.0.0.1:0").expect("an origin");
-    let port = origin.local_addr().expect("bound").port();
-    let asked = server.ask(&format!("/http/127.0.0.1:{port}/"));
-    let (mut connection, _) = origin.accept().expect("the router connects");
-    assert!(connection.read(&mut [0; 64]).expect("a request") > 0);
-    connection
-        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
-        .expect("sent");
-    let mut body = Body::begin_relayed(asked);
+    let (mut connection, mut body) = relay_half_a_body(&server);
     assert_eq!(body.take(3), b"abc");
     server.signal(libc::SIGTERM);
     server.log().wait("stopping; ");
@@ -186,15 +184,7 @@ fn a_short_body_is_completed_when_the_program_is_told_to_stop() {
 #[test]
 fn a_body_that_does_not_end_holds_up_the_end_for_a_bounded_time() {
     let mut server = Server::start(&["-w", "2", "--upstream-allow", "loopback"]);
-    let origin = TcpListener::bind("127.0.0.1:0").expect("an origin");
-    let port = origin.local_addr().expect("bound").port();
-    let asked = server.ask(&format!("/http/127.0.0.1:{port}/"));
-    let (mut connection, _) = origin.accept().expect("the router connects");
-    assert!(connection.read(&mut [0; 64]).expect("a request") > 0);
-    connection
-        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
-        .expect("sent");
-    let mut body = Body::begin_relayed(asked);
+    let (_connection, mut body) = relay_half_a_body(&server);
     let began = Instant::now();
     server.signal(libc::SIGTERM);
     assert_eq!(server.wait(SOON).code(), Some(0));

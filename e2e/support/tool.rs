@@ -129,10 +129,16 @@ impl Tool {
     }
 
     pub(crate) fn signal(&self, signal: libc::c_int) {
-        // SAFETY: no memory is involved; the child has not been waited for, so the number is still its own.
-        let result = unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
-        assert_eq!(result, 0, "signal {signal} to {}", self.name);
+        // The child has not been waited for, so the number is still its own.
+        kill(self.child.id(), signal);
     }
+}
+
+/// Sends a signal to a process that this test has started, or to a child of it.
+pub(crate) fn kill(pid: u32, signal: libc::c_int) {
+    // SAFETY: no memory is involved.
+    let result = unsafe { libc::kill(pid as libc::pid_t, signal) };
+    assert_eq!(result, 0, "signal {signal} to {pid}");
 }
 
 impl Drop for Tool {
