@@ -181,8 +181,9 @@ fn stalled_client_delays_nobody_and_gets_whole_packets() {
             // One packet to compare with, and the one under way.
             assert!((ts::PACKET..2 * ts::PACKET).contains(&followed.len()));
         }
+        // Had they to wait for the stalled one, it would be all of the time; a busy machine may cost a little of it.
         assert!(
-            longest < Duration::from_secs(1),
+            longest < Duration::from_secs(5),
             "somebody waited {longest:?}"
         );
         let reached = Instant::now();
