@@ -1,7 +1,7 @@
 //! The settings: one table that the command line, the file, the help text, the README and
 //! `--print-config` all follow.
 //!
-//! A new setting is a field of [`Config`] and one [`Setting`] in [`table`]; tests ask for whatever else is needed.
+//! A new setting is a field of [`Config`] and one [`Setting`] in `table`; tests ask for whatever else is needed.
 //! Owns the description of each setting and the way from text to value and back. Where texts come from, and in
 //! which order they hold, is [`Draft`](super::Draft)'s business.
 

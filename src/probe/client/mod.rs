@@ -1,6 +1,6 @@
 //! `flowgate probe client`: makes the connections of a run, follows its phases, and judges it (probe spec B.4, B.9).
 //!
-//! One loop over the connections of one run. What each connection does is in [`connect`] and [`stream`](super::stream),
+//! One loop over the connections of one run. What each connection does is in `connect` and `stream`,
 //! what is made of it in [`track`](super::track); here they meet.
 
 mod connect;

@@ -1,7 +1,7 @@
 //! `flowgate probe server`: the end behind the chain. Receives or sends as its clients ask, and tells them what it
 //! sees.
 //!
-//! One loop over one kind of connection ([`peer`]). What the connections of a run say is kept in [`runs`], from where
+//! One loop over one kind of connection (`peer`). What the connections of a run say is kept in `runs`, from where
 //! control connections and web pages read it, so that no connection knows another.
 
 mod detect;
