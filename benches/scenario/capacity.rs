@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use flowgate::limits::POOL_UNIT_BYTES;
+
 use crate::Setup;
 use crate::floor;
 use crate::live::{Shape, Stage, Window, percent};
@@ -35,7 +37,8 @@ enum Step {
 
 /// Finds the highest rate for `shape`, whose own rate is the lowest that is tried.
 pub(crate) fn measure(program: &Program, shape: Shape, setup: &Setup) -> io::Result<Measures> {
-    let mut stage = Stage::set(&with_floor_buffers(program), shape, Bursts::Trains, setup)?;
+    let program = with_floor_bounds(program, shape);
+    let mut stage = Stage::set(&program, shape, Bursts::Trains, setup)?;
     let lowest = shape.rate as f64;
     let mut best: Option<Window> = None;
     let mut below = 0.0;
@@ -78,14 +81,28 @@ pub(crate) fn measure(program: &Program, shape: Shape, setup: &Setup) -> io::Res
     ])
 }
 
-/// The program, if it is a router with the receive buffers that the floors ask for.
-fn with_floor_buffers(program: &Program) -> Program {
+/// The program; a router gets the receive buffers that the floors ask for, and a pool from which each of its clients
+/// may have as much waiting as a floor lets wait. Both bridge the moments in which the load has no time to read.
+fn with_floor_bounds(program: &Program, shape: Shape) -> Program {
     let mut program = program.clone();
     if let Program::Router { flags, .. } = &mut program {
-        let bytes = floor::RECEIVE_BUFFER_BYTES.to_string();
-        flags.splice(0..0, ["-B".to_owned(), bytes]);
+        let receive_buffer = floor::RECEIVE_BUFFER_BYTES.to_string();
+        let pool = (pool_shares(shape) * floor::WAITING_BYTES_MAX).div_ceil(POOL_UNIT_BYTES);
+        let bounds = [
+            "-B".to_owned(),
+            receive_buffer,
+            "-b".to_owned(),
+            pool.to_string(),
+        ];
+        flags.splice(0..0, bounds);
     }
     program
+}
+
+/// In how many parts the pool must be divided for one of them to be what a client may hold: never more than a quarter,
+/// and three quarters of a fair share. Clients of one group hold the same buffers.
+fn pool_shares(shape: Shape) -> usize {
+    (shape.groups as usize * 4).div_ceil(3).max(4)
 }
 
 /// Tries a rate, and again when it fails: other work on the machine loses packets too.

@@ -34,6 +34,8 @@ const GROUPS: usize = 1 << 20;
 const RUN_BYTES: usize = (256 << 10) / MEDIA_BYTES * MEDIA_BYTES;
 /// Runs that may wait for a client.
 const RUNS_WAITING_MAX: usize = 32;
+/// Bytes that may wait for a client.
+pub(crate) const WAITING_BYTES_MAX: usize = RUNS_WAITING_MAX * RUN_BYTES;
 /// What its sockets ask for, and what routers are given where the limit is looked for.
 pub(crate) const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 /// The interval is kept as long as a tick brings less, which the receive buffer holds several times.

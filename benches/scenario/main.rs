@@ -347,10 +347,10 @@ fn run(
         }
         Kind::Proxy(load) => (load.key(), false, proxy_entrants(proxies, load, setup)),
     };
-    // Memory does not vary, and a search for a limit repeats itself as it goes.
     let runs = match scenario.kind {
-        Kind::Idle | Kind::Capacity(_) | Kind::Proxy(Load::Slow) => 1,
-        Kind::Live(_) | Kind::Zap { .. } | Kind::Watch(_) | Kind::Proxy(_) | Kind::Rtsp(_) => runs,
+        // Memory does not vary.
+        Kind::Idle | Kind::Proxy(Load::Slow) => 1,
+        _ => runs,
     };
     let references = match scenario.kind {
         Kind::Proxy(_) => proxy::REFERENCES,
