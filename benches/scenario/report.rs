@@ -192,7 +192,8 @@ fn value(measures: &Measures, column: &str) -> Option<f64> {
     named.next().map(|(_, value)| *value)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle one, or what lies between the two in the middle; not a number if there is none.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {
         0 => f64::NAN,
