@@ -241,13 +241,17 @@ pub const EVENTS_PER_TICK: usize = 1024;
 
 /// Worker processes (server spec §2.2).
 pub const WORKERS_MAX: usize = 32;
+/// Processes of one worker: one that serves, and one that drains or is to take over.
+pub const PROCESSES_PER_WORKER: usize = 2;
+/// Numbers that each process counts for the status, at most.
+pub const COUNTERS_MAX: usize = 32;
 /// Clients that all workers together can serve: the largest `--maxclients`.
 pub const PLACES_MAX: usize = 65_536;
 /// Lines of the log that are kept. Chosen: a burst of 1000 requests leaves all its lines.
 pub const LOG_LINES_MAX: usize = 1024;
 /// Bytes of a line of the log, newline included (server spec §15).
 pub const LOG_LINE_BYTES_MAX: usize = 1023;
-/// Bytes that one worker can publish about itself: some 2000 clients.
+/// Bytes that one process can publish about itself: some 2000 clients.
 pub const PUBLICATION_BYTES_MAX: usize = 1 << 20;
 /// Clients that a worker lists; further ones are only counted. Their facts fit a publication: a client without pauses
 /// takes some 300 bytes.

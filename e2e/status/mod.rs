@@ -1,6 +1,8 @@
 //! The status as a viewer sees it: events, calls, metrics. The viewer is a program of its own, `peer.py`, which knows
 //! JSON and HTTP from Python's standard library.
 
+mod replacement;
+
 use std::process::Command;
 
 use crate::support::server::Server;

@@ -80,7 +80,7 @@ impl<'a> LogRing<'a> {
         }
     }
 
-    /// Adds a line. `writer` is a worker, or [`SUPERVISOR`](super::SUPERVISOR); text beyond [`LOG_LINE_BYTES_MAX`] bytes
+    /// Adds a line. `writer` is that of a [`Seat`](super::Seat), or [`SUPERVISOR`](super::SUPERVISOR); text beyond [`LOG_LINE_BYTES_MAX`] bytes
     /// is cut. Never waits.
     pub fn push(&self, writer: usize, unix_ms: u64, level: u8, text: &[u8]) {
         let number = self.last.fetch_add(1, Ordering::AcqRel) + 1;

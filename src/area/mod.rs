@@ -7,10 +7,14 @@
 //! | Part | Written by | Is |
 //! |---|---|---|
 //! | start, log level, supervisor | the supervisor; any worker for the level | plain words |
-//! | workers | each worker its own | process, restarts, bytes of finished clients |
-//! | [`places`] | the worker that admits a client | the client limit over all workers, and who is to be disconnected |
+//! | workers | the processes of a worker | how often it was started, numbers of clients |
+//! | seats | each process its own | the process, what it is wanted for, what it has counted |
+//! | [`places`] | the process that admits a client | the client limit over all workers, and who is to be disconnected |
 //! | [`log_ring`] | everybody | the latest lines of the log |
-//! | [`publication`] | each worker its own | what a worker says of its clients to the viewers of all |
+//! | [`publication`] | each process its own | what a process says of its clients to the viewers of all |
+//!
+//! A worker that is replaced has two processes for a while, hence two [`Seat`]s, and never more than that. What a seat
+//! has counted stays when its process ends, and the next one at that seat goes on from there: no total ever goes down.
 //!
 //! It does not know what is published, nor what a log line means.
 
@@ -24,15 +28,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::limits::{PLACES_MAX, WORKERS_MAX};
+use crate::limits::{COUNTERS_MAX, PLACES_MAX, PROCESSES_PER_WORKER, WORKERS_MAX};
 use crate::sys::bell::Bell;
 use crate::sys::shared_memory::SharedMemory;
 use log_ring::LogRing;
 use places::{Place, Places};
 use publication::Publication;
 
-/// The producer number of the supervisor in the log ring; workers have their index.
-pub const SUPERVISOR: usize = WORKERS_MAX;
+/// Seats of all workers.
+const SEATS_MAX: usize = WORKERS_MAX * PROCESSES_PER_WORKER;
+
+/// The producer number of the supervisor in the log ring; others have that of their [`Seat`].
+pub const SUPERVISOR: usize = SEATS_MAX;
+
+/// What a process has counted, in an order of its own choice.
+pub type Counters = [u64; COUNTERS_MAX];
 
 // Words of the head.
 const START_MS: usize = 0;
@@ -43,26 +53,59 @@ const ASKED: usize = 4;
 const HEAD_WORDS: usize = 8;
 
 // Words of each worker.
+const STARTS: usize = 0;
+const SEQUENCE: usize = 1;
+const WORKER_WORDS: usize = 2;
+
+// Words of each seat.
 const PID: usize = 0;
-const STARTS: usize = 1;
-const FINISHED_BYTES: usize = 2;
-const SEQUENCE: usize = 3;
-const ORDERS: usize = 4;
-const RUNG: usize = 5;
-const ANSWERED: usize = 6;
-const WORKER_WORDS: usize = 8;
+const START: usize = 1;
+const ORDERS: usize = 2;
+const RUNG: usize = 3;
+const ANSWERED: usize = 4;
+const FINISHED_BYTES: usize = 5;
+const TOLD_BYTES: usize = 6;
+const COUNTERS_AT: usize = 7;
+const SEAT_WORDS: usize = COUNTERS_AT + COUNTERS_MAX;
 
 const WORKERS_AT: usize = HEAD_WORDS;
-const PLACES_AT: usize = WORKERS_AT + WORKERS_MAX * WORKER_WORDS;
+const SEATS_AT: usize = WORKERS_AT + WORKERS_MAX * WORKER_WORDS;
+const PLACES_AT: usize = SEATS_AT + SEATS_MAX * SEAT_WORDS;
 const LOG_AT: usize = PLACES_AT + places::WORDS;
 const PUBLICATIONS_AT: usize = LOG_AT + log_ring::WORDS;
-const WORDS: usize = PUBLICATIONS_AT + WORKERS_MAX * publication::WORDS;
+const WORDS: usize = PUBLICATIONS_AT + SEATS_MAX * publication::WORDS;
 
 const _: () = {
-    // `VIEWING` has a bit for each worker; places and log lines name their process in a byte, 0 for nobody.
-    assert!(WORKERS_MAX <= 64 && SUPERVISOR < 255);
+    // `VIEWING` has a bit for each seat; places and log lines name their process in a byte, 0 for nobody.
+    assert!(SEATS_MAX <= 64 && SUPERVISOR < 255);
     assert!(PLACES_MAX <= u32::MAX as usize);
 };
+
+/// The part of the area that belongs to one process of a worker, as long as that lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat(usize);
+
+impl Seat {
+    /// The seats of worker `worker`; none beyond [`WORKERS_MAX`].
+    pub fn of(worker: usize) -> impl Iterator<Item = Self> {
+        let seats = PROCESSES_PER_WORKER * worker..PROCESSES_PER_WORKER * (worker + 1);
+        seats.filter(|seat| *seat < SEATS_MAX).map(Self)
+    }
+
+    /// Whose it is.
+    pub fn worker(self) -> usize {
+        self.0 / PROCESSES_PER_WORKER
+    }
+
+    /// Its number in the log ring.
+    pub fn writer(self) -> usize {
+        self.0
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        (0..SEATS_MAX).map(Self)
+    }
+}
 
 /// The shared memory and the bell. Made once, then inherited by every process that is forked.
 #[derive(Debug)]
@@ -135,25 +178,44 @@ impl Area {
         if worker >= WORKERS_MAX {
             return None;
         }
-        let word = |word| self.worker_word(worker, word).load(Ordering::Relaxed);
-        Some(WorkerRecord {
-            pid: word(PID) as u32,
-            starts: word(STARTS),
-            finished_bytes: word(FINISHED_BYTES),
-            clients: self.places().count_of(worker),
-        })
+        let starts = self.worker_word(worker, STARTS).load(Ordering::Relaxed);
+        let mut record = WorkerRecord {
+            starts,
+            ..WorkerRecord::default()
+        };
+        let mut latest = 0;
+        for seat in Seat::of(worker) {
+            let word = |word| self.seat_word(seat, word).load(Ordering::Relaxed);
+            if word(PID) != 0 && word(START) >= latest {
+                (record.pid, latest) = (word(PID) as u32, word(START));
+            }
+            // What was told counts as well as what is over: clients may have come to their end since.
+            record.client_bytes += word(TOLD_BYTES).max(word(FINISHED_BYTES));
+            for (sum, counter) in record.counters.iter_mut().zip(self.counters(seat)) {
+                *sum += counter.load(Ordering::Relaxed);
+            }
+            record.clients += self.places().count_of(seat.0);
+        }
+        Some(record)
     }
 
-    /// A worker has ended: takes back what it held, and tells how many clients that were. Its bytes stay counted.
+    /// The process at `seat`, if one lives.
+    pub fn process(&self, seat: Seat) -> Option<u32> {
+        let pid = self.seat_word(seat, PID).load(Ordering::Relaxed) as u32;
+        (pid != 0).then_some(pid)
+    }
+
+    /// The process at `seat` has ended: takes back what it held, and tells how many clients that were. What it has
+    /// counted stays.
     ///
-    /// To be called by the supervisor before the worker is started again.
-    pub fn reclaim(&self, worker: usize) -> usize {
-        self.worker_word(worker, PID).store(0, Ordering::Relaxed);
+    /// To be called by the supervisor before another process takes the seat.
+    pub fn reclaim(&self, seat: Seat) -> usize {
+        self.seat_word(seat, PID).store(0, Ordering::Relaxed);
         self.head(VIEWING)
-            .fetch_and(!(1 << worker), Ordering::Relaxed);
-        self.publication(worker).clear();
-        self.log().release(worker);
-        let reclaimed = self.places().reclaim(worker);
+            .fetch_and(!(1 << seat.0), Ordering::Relaxed);
+        self.publication(seat).clear();
+        self.log().release(seat.writer());
+        let reclaimed = self.places().reclaim(seat.0);
         self.ring_all();
         reclaimed
     }
@@ -163,12 +225,12 @@ impl Area {
         self.bell.as_fd()
     }
 
-    /// Wakes all workers: something was changed that concerns them.
+    /// Wakes all processes of workers: something was changed that concerns them.
     pub fn ring_all(&self) {
         self.ring(u64::MAX);
     }
 
-    /// Wakes the workers that have viewers.
+    /// Wakes the processes that have viewers.
     pub fn ring_viewing(&self) {
         let viewing = self.head(VIEWING).load(Ordering::Relaxed);
         if viewing != 0 {
@@ -176,31 +238,31 @@ impl Area {
         }
     }
 
-    /// Wakes the workers whose bit is set, unless all of them have been rung for already.
-    fn ring(&self, workers: u64) {
+    /// Wakes those at the seats whose bit is set, unless all of them have been rung for already.
+    fn ring(&self, seats: u64) {
         let mut is_new = false;
-        for worker in (0..WORKERS_MAX).filter(|worker| workers >> worker & 1 == 1) {
-            is_new |= self.worker_word(worker, RUNG).swap(1, Ordering::AcqRel) == 0;
+        for seat in Seat::all().filter(|seat| seats >> seat.0 & 1 == 1) {
+            is_new |= self.seat_word(seat, RUNG).swap(1, Ordering::AcqRel) == 0;
         }
         if is_new {
             self.bell.ring();
         }
     }
 
-    /// Whether any worker has viewers of the status.
+    /// Whether any process has viewers of the status.
     pub fn is_viewed(&self) -> bool {
         self.head(VIEWING).load(Ordering::Relaxed) != 0
     }
 
     /// Asks that the client with this id be disconnected. Tells whether there is one; its worker is woken.
     pub fn disconnect(&self, client_id: &str) -> bool {
-        let Some(worker) = self.places().disconnect(client_id) else {
+        let Some(seat) = self.places().disconnect(client_id) else {
             return false;
         };
-        if worker < WORKERS_MAX {
-            self.worker_word(worker, ORDERS)
+        if seat < SEATS_MAX {
+            self.seat_word(Seat(seat), ORDERS)
                 .fetch_add(1, Ordering::Release);
-            self.ring(1 << worker);
+            self.ring(1 << seat);
         }
         true
     }
@@ -215,14 +277,9 @@ impl Area {
         LogRing::new(self.part(LOG_AT, log_ring::WORDS))
     }
 
-    /// What a worker says of itself.
-    ///
-    /// # Panics
-    ///
-    /// If `worker` is not below [`WORKERS_MAX`].
-    pub fn publication(&self, worker: usize) -> Publication<'_> {
-        assert!(worker < WORKERS_MAX, "there is no worker {worker}");
-        let at = PUBLICATIONS_AT + worker * publication::WORDS;
+    /// What the process at `seat` says of itself.
+    pub fn publication(&self, seat: Seat) -> Publication<'_> {
+        let at = PUBLICATIONS_AT + seat.0 * publication::WORDS;
         Publication::new(self.part(at, publication::WORDS))
     }
 
@@ -231,8 +288,17 @@ impl Area {
     }
 
     fn worker_word(&self, worker: usize, word: usize) -> &AtomicU64 {
-        assert!(worker < WORKERS_MAX, "there is no worker {worker}");
+        debug_assert!(worker < WORKERS_MAX, "there is no worker {worker}");
         &self.memory[WORKERS_AT + worker * WORKER_WORDS + word]
+    }
+
+    fn seat_word(&self, seat: Seat, word: usize) -> &AtomicU64 {
+        &self.memory[SEATS_AT + seat.0 * SEAT_WORDS + word]
+    }
+
+    fn counters(&self, seat: Seat) -> &[AtomicU64] {
+        let at = SEATS_AT + seat.0 * SEAT_WORDS + COUNTERS_AT;
+        self.part(at, COUNTERS_MAX)
     }
 
     fn part(&self, at: usize, words: usize) -> &[AtomicU64] {
@@ -240,15 +306,17 @@ impl Area {
     }
 }
 
-/// What is known of a worker.
+/// What is known of a worker, over all its processes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WorkerRecord {
-    /// Its process, 0 while there is none.
+    /// Its process, the newer of two; 0 while there is none.
     pub pid: u32,
     /// How often it was started, the first time included.
     pub starts: u64,
-    /// Bytes sent to its clients that have gone, over all its processes.
-    pub finished_bytes: u64,
+    /// Bytes sent to its clients since the program's start, as far as they were ever told. Never goes down.
+    pub client_bytes: u64,
+    /// What its processes have counted, as far as they have said so. Never goes down.
+    pub counters: Counters,
     /// Its clients.
     pub clients: usize,
 }
@@ -260,22 +328,23 @@ impl WorkerRecord {
     }
 }
 
-/// The area as one worker uses it.
+/// The area as one process of a worker uses it.
 #[derive(Debug, Clone)]
 pub struct Worker {
     area: Arc<Area>,
-    index: usize,
+    seat: Seat,
+    /// What was counted at this seat before.
+    base: Counters,
 }
 
 impl Worker {
-    /// The view of worker `index`.
-    ///
-    /// # Panics
-    ///
-    /// If `index` is not below [`WORKERS_MAX`].
-    pub fn new(area: Arc<Area>, index: usize) -> Self {
-        assert!(index < WORKERS_MAX, "there is no worker {index}");
-        Self { area, index }
+    /// The view from `seat`, which nobody else has.
+    pub fn new(area: Arc<Area>, seat: Seat) -> Self {
+        let mut base = [0; COUNTERS_MAX];
+        for (before, counter) in base.iter_mut().zip(area.counters(seat)) {
+            *before = counter.load(Ordering::Relaxed);
+        }
+        Self { area, seat, base }
     }
 
     /// The only worker of an area of its own, for a program that is one process.
@@ -284,7 +353,7 @@ impl Worker {
     ///
     /// As [`Area::new`].
     pub fn alone(now: Instant, unix_ms: u64) -> io::Result<Self> {
-        Ok(Self::new(Arc::new(Area::new(now, unix_ms, 1)?), 0))
+        Ok(Self::new(Arc::new(Area::new(now, unix_ms, 1)?), Seat(0)))
     }
 
     /// The whole area.
@@ -293,14 +362,24 @@ impl Worker {
     }
 
     /// The worker's number, from 0.
-    pub fn index(&self) -> usize {
-        self.index
+    pub fn number(&self) -> usize {
+        self.seat.worker()
     }
 
-    /// The worker's process has begun.
+    /// Where it sits.
+    pub fn seat(&self) -> Seat {
+        self.seat
+    }
+
+    /// The process has begun.
     pub fn begin(&self, pid: u32) {
+        let starts = self.area.worker_word(self.number(), STARTS);
+        let start = starts.fetch_add(1, Ordering::Relaxed) + 1;
+        self.word(START).store(start, Ordering::Relaxed);
         self.word(PID).store(u64::from(pid), Ordering::Relaxed);
-        self.word(STARTS).fetch_add(1, Ordering::Relaxed);
+        // Clients that were there when the process before died, and whose bytes were told.
+        let told = self.word(TOLD_BYTES).load(Ordering::Relaxed);
+        self.word(FINISHED_BYTES).fetch_max(told, Ordering::Relaxed);
         // Nobody has heard what was rung before; what it was rung for is looked at now.
         self.word(RUNG).store(0, Ordering::Release);
     }
@@ -308,12 +387,13 @@ impl Worker {
     /// Takes a client on, unless all workers together serve `clients_max` already. However many ask at the same time,
     /// never more are admitted; who is refused has seen every place taken.
     pub fn admit(&self, clients_max: usize) -> Option<Place> {
-        self.area.places().claim(self.index, clients_max)
+        self.area.places().claim(self.seat.0, clients_max)
     }
 
     /// A number for a client, which no other client of this worker has had since the program's start.
     pub fn next_sequence(&self) -> u64 {
-        self.word(SEQUENCE).fetch_add(1, Ordering::Relaxed)
+        let sequence = self.area.worker_word(self.number(), SEQUENCE);
+        sequence.fetch_add(1, Ordering::Relaxed)
     }
 
     /// From now on `client_id` names the client at `place`.
@@ -332,7 +412,19 @@ impl Worker {
             .fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Changes when a client of this worker is to be disconnected; [`Worker::is_disconnected`] tells which.
+    /// Notes what is about to be told: the bytes that the clients who are there were sent, and everything that was
+    /// counted since the process began. To be called before the process ends, too; what it has not noted is lost.
+    pub fn note(&self, current_bytes: u64, counters: &Counters) {
+        let finished = self.word(FINISHED_BYTES).load(Ordering::Relaxed);
+        self.word(TOLD_BYTES)
+            .fetch_max(finished + current_bytes, Ordering::Relaxed);
+        let words = self.area.counters(self.seat).iter();
+        for ((word, before), counter) in words.zip(self.base).zip(counters) {
+            word.store(before + counter, Ordering::Relaxed);
+        }
+    }
+
+    /// Changes when a client of this process is to be disconnected; [`Worker::is_disconnected`] tells which.
     pub fn orders(&self) -> u64 {
         self.word(ORDERS).load(Ordering::Acquire)
     }
@@ -342,14 +434,14 @@ impl Worker {
         self.area.places().is_disconnected(place)
     }
 
-    /// To be called when the bell has rung, before anything is looked at. Tells whether it rang for this worker.
+    /// To be called when the bell has rung, before anything is looked at. Tells whether it rang for this process.
     pub fn answer_bell(&self) -> bool {
         self.word(RUNG).swap(0, Ordering::AcqRel) == 1
     }
 
-    /// Notes whether this worker has viewers. The others publish what they know while any worker has.
+    /// Notes whether this process has viewers. The others publish what they know while any has.
     pub fn set_viewing(&self, viewing: bool) {
-        let bit = 1 << self.index;
+        let bit = 1 << self.seat.0;
         let words = self.area.head(VIEWING);
         if viewing {
             words.fetch_or(bit, Ordering::AcqRel);
@@ -358,14 +450,14 @@ impl Worker {
         }
     }
 
-    /// Whether no other worker lives.
+    /// Whether no other process of a worker lives.
     pub fn is_alone(&self) -> bool {
-        (0..WORKERS_MAX)
-            .filter(|worker| *worker != self.index)
-            .all(|worker| self.area.worker_word(worker, PID).load(Ordering::Relaxed) == 0)
+        Seat::all()
+            .filter(|seat| *seat != self.seat)
+            .all(|seat| self.area.process(seat).is_none())
     }
 
-    /// Asks the other workers to publish what they know now. [`Worker::is_answered`] tells when they have.
+    /// Asks the other processes to publish what they know now. [`Worker::is_answered`] tells when they have.
     pub fn ask(&self) -> u64 {
         let asked = self.area.head(ASKED).fetch_add(1, Ordering::AcqRel) + 1;
         self.word(ANSWERED).store(asked, Ordering::Release);
@@ -373,7 +465,7 @@ impl Worker {
         asked
     }
 
-    /// The latest question of another worker, if this one has not answered it.
+    /// The latest question of another process, if this one has not answered it.
     pub fn question(&self) -> Option<u64> {
         let asked = self.area.head(ASKED).load(Ordering::Acquire);
         (asked != self.word(ANSWERED).load(Ordering::Relaxed)).then_some(asked)
@@ -382,23 +474,23 @@ impl Worker {
     /// Publishes `bytes`, which answers everything up to `question`. Tells whether they fit, that is, whether they are
     /// no more than [`PUBLICATION_BYTES_MAX`](crate::limits::PUBLICATION_BYTES_MAX).
     pub fn publish(&self, bytes: &[u8], question: Option<u64>) -> bool {
-        let fits = self.area.publication(self.index).write(bytes);
+        let fits = self.area.publication(self.seat).write(bytes);
         if let Some(question) = question {
             self.word(ANSWERED).store(question, Ordering::Release);
         }
         fits
     }
 
-    /// Whether every worker that lives has published since `question` was asked.
+    /// Whether every process that lives has published since `question` was asked.
     pub fn is_answered(&self, question: u64) -> bool {
-        (0..WORKERS_MAX).all(|worker| {
-            let word = |word| self.area.worker_word(worker, word).load(Ordering::Acquire);
+        Seat::all().all(|seat| {
+            let word = |word| self.area.seat_word(seat, word).load(Ordering::Acquire);
             word(PID) == 0 || word(ANSWERED) >= question
         })
     }
 
     fn word(&self, word: usize) -> &AtomicU64 {
-        self.area.worker_word(self.index, word)
+        self.area.seat_word(self.seat, word)
     }
 }
 
@@ -423,34 +515,118 @@ mod tests {
         assert_eq!(area.unix_ms(later), 1_700_000_002_500);
     }
 
+    /// The first seat of each worker, or its second.
+    fn seat(worker: usize, which: usize) -> Seat {
+        Seat::of(worker).nth(which).expect("a seat")
+    }
+
+    fn workers<const N: usize>(area: &Arc<Area>) -> [Worker; N] {
+        std::array::from_fn(|number| Worker::new(Arc::clone(area), seat(number, 0)))
+    }
+
     #[test]
-    fn a_dead_worker_holds_nothing_and_its_bytes_stay() {
+    fn every_worker_has_seats_of_its_own() {
+        let seats: Vec<Seat> = (0..WORKERS_MAX).flat_map(Seat::of).collect();
+        assert_eq!(seats, Seat::all().collect::<Vec<_>>());
+        assert!((0..WORKERS_MAX).all(|worker| Seat::of(worker).all(|one| one.worker() == worker)));
+        assert_eq!(Seat::of(WORKERS_MAX).count(), 0);
+    }
+
+    #[test]
+    fn a_dead_process_holds_nothing_and_its_bytes_stay() {
         let area = area();
-        let workers = [0, 1].map(|index| Worker::new(Arc::clone(&area), index));
+        let workers: [Worker; 2] = workers(&area);
         for worker in &workers {
-            worker.begin(100 + worker.index() as u32);
+            worker.begin(100 + worker.number() as u32);
             assert!(worker.admit(4).is_some() && worker.admit(4).is_some());
             worker.set_viewing(true);
             worker.publish(b"alive", None);
             worker.count_finished(10);
         }
         assert_eq!(workers[0].admit(4), None);
-        assert_eq!(area.reclaim(1), 2);
+        assert_eq!(area.reclaim(workers[1].seat()), 2);
         let expected = WorkerRecord {
-            pid: 0,
             starts: 1,
-            finished_bytes: 10,
-            clients: 0,
+            client_bytes: 10,
+            ..WorkerRecord::default()
         };
         assert_eq!(area.worker(1), Some(expected));
-        assert_eq!(area.publication(1).read(), None);
-        assert_eq!(area.publication(0).read().as_deref(), Some(&b"alive"[..]));
+        assert_eq!(area.publication(workers[1].seat()).read(), None);
+        let published = area.publication(workers[0].seat()).read();
+        assert_eq!(published.as_deref(), Some(&b"alive"[..]));
         assert!(area.is_viewed() && workers[0].admit(4).is_some());
-        area.reclaim(0);
+        area.reclaim(workers[0].seat());
         assert!(!area.is_viewed());
         workers[1].begin(7);
         assert_eq!(area.worker(1).map(|worker| worker.restarts()), Some(1));
         assert_eq!(area.worker(WORKERS_MAX), None);
+    }
+
+    #[test]
+    fn two_processes_of_a_worker_do_not_disturb_each_other() {
+        let area = area();
+        let old = Worker::new(Arc::clone(&area), seat(3, 1));
+        old.begin(100);
+        let place = old.admit(2).expect("room");
+        old.name(place, "old");
+        old.publish(b"old", None);
+        let new = Worker::new(Arc::clone(&area), seat(3, 0));
+        new.begin(101);
+        assert!(new.admit(2).is_some());
+        new.publish(b"new", None);
+        let record = area.worker(3).expect("started");
+        assert_eq!((record.pid, record.restarts(), record.clients), (101, 1, 2));
+        assert_eq!(
+            (old.next_sequence(), new.next_sequence()),
+            (0, 1),
+            "names are unique"
+        );
+        assert!(area.disconnect("old"));
+        assert_eq!((old.orders(), new.orders()), (1, 0));
+        assert_eq!(area.reclaim(old.seat()), 1, "it was killed");
+        let record = area.worker(3).expect("started");
+        assert_eq!((record.pid, record.clients), (101, 1));
+        assert_eq!(
+            area.publication(new.seat()).read().as_deref(),
+            Some(&b"new"[..])
+        );
+    }
+
+    #[test]
+    fn totals_never_go_down_however_processes_end() {
+        let area = area();
+        let totals = || {
+            let record = area.worker(0).expect("started");
+            (record.client_bytes, record.counters[5])
+        };
+        let mut counters = [0; COUNTERS_MAX];
+        let first = Worker::new(Arc::clone(&area), seat(0, 0));
+        first.begin(1);
+        first.count_finished(100);
+        counters[5] = 7;
+        first.note(50, &counters);
+        assert_eq!(totals(), (150, 7));
+        // A client of which 50 bytes were told has gone with 60.
+        first.count_finished(60);
+        assert_eq!(totals(), (160, 7));
+        counters[5] = 8;
+        first.note(1000, &counters);
+        assert_eq!(totals(), (1160, 8));
+        // Its successor overlaps it, then it is killed.
+        let second = Worker::new(Arc::clone(&area), seat(0, 1));
+        second.begin(2);
+        counters[5] = 1;
+        second.note(5, &counters);
+        assert_eq!(totals(), (1165, 9));
+        area.reclaim(first.seat());
+        assert_eq!(totals(), (1165, 9));
+        let third = Worker::new(Arc::clone(&area), seat(0, 0));
+        third.begin(3);
+        assert_eq!(totals(), (1165, 9));
+        counters[5] = 0;
+        third.note(0, &counters);
+        third.count_finished(10);
+        assert_eq!(totals(), (1175, 9));
     }
 
     #[test]
@@ -467,7 +643,7 @@ mod tests {
                 .expect("polled");
             events.iter().count()
         };
-        let worker = Worker::new(Arc::clone(&area), 3);
+        let worker = Worker::new(Arc::clone(&area), seat(3, 0));
         area.ring_all();
         rings();
         worker.begin(1);
@@ -486,7 +662,7 @@ mod tests {
     #[test]
     fn only_the_named_client_is_disconnected() {
         let area = area();
-        let worker = Worker::new(Arc::clone(&area), 2);
+        let worker = Worker::new(Arc::clone(&area), seat(2, 1));
         let places = [1, 2].map(|number| {
             let place = worker.admit(8).expect("room");
             worker.name(place, &format!("192.0.2.1:{number}-worker2-seq{number}"));
@@ -506,7 +682,7 @@ mod tests {
     #[test]
     fn a_question_is_answered_when_all_who_live_have_published() {
         let area = area();
-        let workers = [0, 1, 2].map(|index| Worker::new(Arc::clone(&area), index));
+        let workers: [Worker; 3] = workers(&area);
         workers[0].begin(10);
         assert!(workers[0].is_alone() && !workers[1].is_alone());
         workers[1].begin(11);

@@ -13,7 +13,7 @@ use crate::limits::PLACES_MAX;
 /// Words of all places: how many have ever been used, then two for each.
 pub(super) const WORDS: usize = 1 + 2 * PLACES_MAX;
 
-/// The worker that holds a place, plus one; zero if nobody does.
+/// The seat of the process that holds a place, plus one; zero if nobody does.
 const OWNER: u64 = 0xff;
 /// The client is to be disconnected.
 const DISCONNECT: u64 = 1 << 8;
@@ -32,21 +32,21 @@ pub struct Place {
 pub struct Places<'a> {
     /// Nobody has ever sat at or beyond this index, so that nobody looks, and touches memory, there.
     used: &'a AtomicU64,
-    seats: &'a [[AtomicU64; 2]],
+    slots: &'a [[AtomicU64; 2]],
 }
 
 impl<'a> Places<'a> {
     pub(super) fn new(words: &'a [AtomicU64]) -> Self {
-        let (used, seats) = words.split_first().expect("the words of all places");
+        let (used, slots) = words.split_first().expect("the words of all places");
         Self {
             used,
-            seats: seats.as_chunks().0,
+            slots: slots.as_chunks().0,
         }
     }
 
-    /// Takes a place for a client of `worker`, if fewer than `clients_max` are taken.
-    pub(super) fn claim(&self, worker: usize, clients_max: usize) -> Option<Place> {
-        let (within, beyond) = self.seats.split_at(clients_max.min(self.seats.len()));
+    /// Takes a place for a client of the process at seat `owner`, if fewer than `clients_max` are taken.
+    pub(super) fn claim(&self, owner: usize, clients_max: usize) -> Option<Place> {
+        let (within, beyond) = self.slots.split_at(clients_max.min(self.slots.len()));
         let used = self.used.load(Ordering::Acquire) as usize;
         if used > within.len() {
             // The limit has been lowered. Who sits beyond it counts, until the last of them has gone.
@@ -55,7 +55,7 @@ impl<'a> Places<'a> {
                 return None;
             }
         }
-        let owner = worker as u64 + 1;
+        let owner = owner as u64 + 1;
         for (index, [state, _]) in within.iter().enumerate() {
             let free = state.load(Ordering::Relaxed);
             if free & OWNER != 0 {
@@ -77,29 +77,29 @@ impl<'a> Places<'a> {
 
     /// The client at `place` can be found by `client_id`.
     pub(super) fn name(&self, place: Place, client_id: &str) {
-        if let Some([_, name]) = self.seat(place) {
+        if let Some([_, name]) = self.slot(place) {
             name.store(digest(client_id), Ordering::Release);
         }
     }
 
     /// Gives a place back.
     pub(super) fn release(&self, place: Place) {
-        if let Some(seat) = self.seat(place) {
-            vacate(seat);
+        if let Some(slot) = self.slot(place) {
+            vacate(slot);
         }
     }
 
-    /// Gives back all places of a worker that is no more, and counts them.
-    pub(super) fn reclaim(&self, worker: usize) -> usize {
-        let seats = self.in_use().iter().filter(|seat| is_of(seat, worker));
-        seats.map(vacate).count()
+    /// Gives back all places of a process that is no more, and counts them.
+    pub(super) fn reclaim(&self, owner: usize) -> usize {
+        let slots = self.in_use().iter().filter(|slot| is_of(slot, owner));
+        slots.map(vacate).count()
     }
 
-    /// How many places a worker holds.
-    pub(super) fn count_of(&self, worker: usize) -> usize {
+    /// How many places a process holds.
+    pub(super) fn count_of(&self, owner: usize) -> usize {
         self.in_use()
             .iter()
-            .filter(|seat| is_of(seat, worker))
+            .filter(|slot| is_of(slot, owner))
             .count()
     }
 
@@ -111,8 +111,8 @@ impl<'a> Places<'a> {
     /// Notes that the client called `client_id` is to be disconnected. Returns whose it is.
     pub(super) fn disconnect(&self, client_id: &str) -> Option<usize> {
         let wanted = digest(client_id);
-        let seats = self.in_use().iter();
-        for [state, name] in seats.filter(|[_, name]| name.load(Ordering::Acquire) == wanted) {
+        let slots = self.in_use().iter();
+        for [state, name] in slots.filter(|[_, name]| name.load(Ordering::Acquire) == wanted) {
             let taken = state.load(Ordering::Acquire);
             let owner = taken & OWNER;
             // Still the client that was found by its name, and not the next at the same place.
@@ -135,19 +135,19 @@ impl<'a> Places<'a> {
 
     /// Whether the client at `place` is to be disconnected.
     pub(super) fn is_disconnected(&self, place: Place) -> bool {
-        self.seat(place)
+        self.slot(place)
             .is_some_and(|[state, _]| state.load(Ordering::Acquire) & DISCONNECT != 0)
     }
 
     /// The words of `place`, if it has not been given back.
-    fn seat(&self, place: Place) -> Option<&'a [AtomicU64; 2]> {
-        let seat = self.seats.get(place.index as usize)?;
-        (generation(seat[0].load(Ordering::Acquire)) == place.generation).then_some(seat)
+    fn slot(&self, place: Place) -> Option<&'a [AtomicU64; 2]> {
+        let slot = self.slots.get(place.index as usize)?;
+        (generation(slot[0].load(Ordering::Acquire)) == place.generation).then_some(slot)
     }
 
     fn in_use(&self) -> &'a [[AtomicU64; 2]] {
         let used = self.used.load(Ordering::Acquire) as usize;
-        self.seats.get(..used).unwrap_or(self.seats)
+        self.slots.get(..used).unwrap_or(self.slots)
     }
 }
 
@@ -155,13 +155,13 @@ fn generation(state: u64) -> u32 {
     (state >> GENERATION_SHIFT) as u32
 }
 
-fn is_of([state, _]: &[AtomicU64; 2], worker: usize) -> bool {
-    state.load(Ordering::Acquire) & OWNER == worker as u64 + 1
+fn is_of([state, _]: &[AtomicU64; 2], owner: usize) -> bool {
+    state.load(Ordering::Acquire) & OWNER == owner as u64 + 1
 }
 
-fn taken(seats: &[[AtomicU64; 2]]) -> usize {
+fn taken(slots: &[[AtomicU64; 2]]) -> usize {
     let is_taken = |[state, _]: &&[AtomicU64; 2]| state.load(Ordering::Acquire) & OWNER != 0;
-    seats.iter().filter(is_taken).count()
+    slots.iter().filter(is_taken).count()
 }
 
 /// Frees a place for the next generation. Only its owner, or the supervisor in place of a dead one, does this.

@@ -10,14 +10,14 @@ mod output;
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write as _};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter, Record, SetLoggerError};
 
-use crate::area::{Area, SUPERVISOR};
+use crate::area::{Area, SUPERVISOR, Seat};
 use crate::config::{LogStyle, Verbosity};
 pub use line::LINE_BYTES_MAX;
 use line::line;
@@ -28,6 +28,8 @@ const FATAL_TARGET: &str = "flowgate::fatal";
 
 /// Whose lines these are: 0 for the supervisor, otherwise one more than the worker's number.
 static SPEAKER: AtomicU32 = AtomicU32::new(0);
+/// Under which number they are kept.
+static WRITER: AtomicUsize = AtomicUsize::new(SUPERVISOR);
 /// Where lines are kept for the viewers of the status.
 static KEPT_IN: OnceLock<Arc<Area>> = OnceLock::new();
 
@@ -61,10 +63,11 @@ pub fn verbosity() -> Verbosity {
         .unwrap_or(Verbosity::Fatal)
 }
 
-/// From now on lines of this process come from `[Worker number]`.
-pub fn begin_worker(number: usize) {
-    let speaker = u32::try_from(number).map_or(u32::MAX, |number| number.saturating_add(1));
+/// From now on lines of this process come from the worker at `seat`: `[Worker number]`.
+pub fn begin_worker(seat: Seat) {
+    let speaker = u32::try_from(seat.worker()).map_or(u32::MAX, |number| number.saturating_add(1));
     SPEAKER.store(speaker, Ordering::Relaxed);
+    WRITER.store(seat.writer(), Ordering::Relaxed);
 }
 
 /// From now on keeps every line in the log of `area` too, for the viewers of the status; without its time stamp. Only
@@ -103,9 +106,7 @@ fn builder(target: Target, style: LogStyle) -> Builder {
 /// Never waits. Viewers are woken, if there are any.
 fn keep(record: &Record<'_>, area: &Area) {
     let speaker = SPEAKER.load(Ordering::Relaxed);
-    let writer = speaker
-        .checked_sub(1)
-        .map_or(SUPERVISOR, |worker| worker as usize);
+    let writer = WRITER.load(Ordering::Relaxed);
     let level = match record.target() {
         FATAL_TARGET => Verbosity::Fatal as u8,
         // Numbered as `Verbosity` is.

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use super::record::Record;
 use super::slots::{ClientId, ClientSlot, Feed};
 use super::{Router, Wish};
-use crate::area::Area;
 use crate::area::log_ring::{Cursor, Line, Missed};
+use crate::area::{Area, Seat, WorkerRecord};
 use crate::client::resource::{Cache, LocalBody, Resource};
 use crate::client::response::{self, Answer, Status};
 use crate::client::route::StatusPart;
@@ -300,30 +300,35 @@ impl Router {
         }
     }
 
-    /// The facts of all workers, by number.
+    /// The facts of all workers that were ever started, by number.
     fn all_facts(&mut self) -> Vec<WorkerFacts> {
         let mut own = Some(self.facts());
         let area = self.worker.area();
         let mut all = Vec::new();
-        for worker in 0..WORKERS_MAX {
-            if worker == self.worker.index() {
-                all.extend(own.take());
-                continue;
-            }
-            let Some(record) = area.worker(worker).filter(|record| record.starts > 0) else {
+        for number in 0..WORKERS_MAX {
+            // After what was published, so that nothing is told that has not been noted.
+            let processes: Vec<WorkerFacts> = Seat::of(number)
+                .filter_map(|seat| match seat == self.worker.seat() {
+                    true => own.take(),
+                    false => codec::decode(&area.publication(seat).read()?),
+                })
+                .collect();
+            let is_known = |record: &WorkerRecord| record.starts > 0 || !processes.is_empty();
+            let Some(record) = area.worker(number).filter(is_known) else {
                 continue;
             };
-            let published = area.publication(worker).read();
-            let published = published.and_then(|bytes| codec::decode::<WorkerFacts>(&bytes));
-            all.push(published.unwrap_or_else(|| WorkerFacts {
-                worker: worker as u64,
-                pid: u64::from(record.pid),
-                restarts: record.restarts(),
-                finished_bytes: record.finished_bytes,
-                ..WorkerFacts::default()
-            }));
+            let mut facts = WorkerFacts::of_record(number, &record);
+            processes
+                .into_iter()
+                .for_each(|process| facts.join(process));
+            all.push(facts);
         }
         all
+    }
+
+    /// This process is about to end: what it has counted must not be lost.
+    pub fn sign_off(&mut self) {
+        self.facts();
     }
 
     fn with_program<T>(&mut self, tell: impl FnOnce(&Program<'_>) -> T) -> T {

@@ -1,5 +1,5 @@
-//! Gathers what this worker knows about itself, for the status. Only looks, apart from the rates, which remember when
-//! they were last looked at.
+//! Gathers what this process knows about itself, for the status. Only looks, apart from the rates, which remember when
+//! they were last looked at, and the area, where what only grows is noted.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::status::facts::{
 };
 
 impl Router {
-    /// Everything that this worker has to tell now.
+    /// Everything that this process has to tell now. What only grows is noted in the area, too.
     pub(super) fn facts(&mut self) -> WorkerFacts {
         let limits = self.limits();
         let Self {
@@ -27,25 +27,26 @@ impl Router {
             ..
         } = self;
         let now = shared.now;
-        let record = worker.area().worker(worker.index()).unwrap_or_default();
+        let area = worker.area();
+        let pid = area.process(worker.seat()).map_or(0, u64::from);
+        let stats = &shared.stats;
         let mut facts = WorkerFacts {
-            worker: worker.index() as u64,
-            pid: u64::from(record.pid),
-            restarts: record.restarts(),
-            finished_bytes: record.finished_bytes,
+            connections: stats.connections.saturating_sub(stats.connections_closed),
             pool: pool(&shared.pool),
-            stats: shared.stats,
+            stats: *stats,
             ..WorkerFacts::default()
         };
+        let mut current_bytes = 0;
         facts.upstreams = upstreams
             .iter()
             .map(|(_, source)| upstream(source, clients, now))
             .collect();
         for (_, sink) in clients.iter_mut() {
-            let Some(client) = client(sink, upstreams, limits, worker.area(), now) else {
+            let Some(mut client) = client(sink, upstreams, limits, area, now) else {
                 continue;
             };
-            facts.current_bytes += client.sent_bytes;
+            client.pid = pid;
+            current_bytes += client.sent_bytes;
             facts.bandwidth += client.bandwidth;
             facts.queued_bytes += client.queue_bytes;
             facts.clients_count += 1;
@@ -59,6 +60,7 @@ impl Router {
             .iter_mut()
             .map(|(_, slot)| channel(slot, now))
             .collect();
+        worker.note(current_bytes, &facts.counters());
         facts
     }
 }
@@ -80,6 +82,7 @@ fn client(
     let sent_bytes = client.sent_bytes().saturating_sub(admission.base_bytes);
     Some(ClientFacts {
         id: admission.client_id.clone(),
+        pid: 0,
         duration_ms: millis(now.saturating_duration_since(admission.since)),
         address: record.address.clone(),
         service_url: record.service_url.clone(),

@@ -38,9 +38,9 @@ impl Router {
     }
 
     /// Bytes that were counted for clients that have gone.
-    pub(crate) fn finished_bytes(&self) -> u64 {
-        let record = self.worker.area().worker(self.worker.index());
-        record.unwrap_or_default().finished_bytes
+    pub(crate) fn client_bytes(&self) -> u64 {
+        let record = self.worker.area().worker(self.worker.number());
+        record.unwrap_or_default().client_bytes
     }
 
     /// What should be left of a router once all its clients are gone: nothing.

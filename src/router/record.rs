@@ -87,8 +87,8 @@ impl Record {
 
     /// The client has been taken on at `place`, after its connection had been sent `base_bytes` bytes.
     pub fn admit(&mut self, worker: &Worker, place: Place, base_bytes: u64, now: Instant) {
-        let (index, sequence) = (worker.index(), worker.next_sequence());
-        let client_id = format!("{}-worker{index}-seq{sequence}", self.address);
+        let (number, sequence) = (worker.number(), worker.next_sequence());
+        let client_id = format!("{}-worker{number}-seq{sequence}", self.address);
         worker.name(place, &client_id);
         self.admission = Some(Admission {
             place: Some(place),

@@ -25,7 +25,7 @@ fn judge_totals(router: &Router, world: &World) {
         let viewer = connection.viewer.as_ref();
         viewer.is_some_and(|viewer| viewer.expected == Expected::Replies)
     });
-    let counted = router.finished_bytes();
+    let counted = router.client_bytes();
     // A connection that is used again may end with an answer that is no stream, which is not counted.
     assert!(
         counted <= delivered,

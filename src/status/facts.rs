@@ -1,9 +1,13 @@
 //! What one worker knows about itself, its clients and its sources.
 //!
-//! Bytes and milliseconds unless said otherwise; counts from the worker's start. Nothing secret is ever put in here:
-//! these facts leave the process.
+//! Bytes and milliseconds unless said otherwise. Nothing secret is ever put in here: these facts leave the process.
+//!
+//! A worker that is replaced has two processes for a while. Each publishes what it has *now*; [`WorkerFacts::join`] makes
+//! one of them. What only grows is not published but kept in the [area](crate::area), where it outlives processes.
 
 use super::codec::{Codec, Fields};
+use crate::area::{Counters, WorkerRecord};
+use crate::limits::COUNTERS_MAX;
 use crate::stats::{Sends, Stats};
 
 /// All that one worker has to tell.
@@ -11,16 +15,16 @@ use crate::stats::{Sends, Stats};
 pub struct WorkerFacts {
     /// Its number.
     pub worker: u64,
-    /// Its process; 0 while there is none.
+    /// Its process, the newer of two; 0 while there is none.
     pub pid: u64,
     /// How often it was started again.
     pub restarts: u64,
-    /// Bytes sent to clients that have gone.
-    pub finished_bytes: u64,
-    /// Bytes sent to clients that are there.
-    pub current_bytes: u64,
+    /// Bytes sent to clients that were admitted, since the program's start.
+    pub client_bytes: u64,
     /// Bytes per second to all its clients.
     pub bandwidth: u64,
+    /// Client connections that are open.
+    pub connections: u64,
     /// Clients, also those that are not listed.
     pub clients_count: u64,
     /// Of those, how many are paused.
@@ -37,7 +41,7 @@ pub struct WorkerFacts {
     pub upstreams: Vec<UpstreamFacts>,
     /// The buffers.
     pub pool: PoolFacts,
-    /// Counters since the worker's start.
+    /// Counters since the program's start.
     pub stats: Stats,
 }
 
@@ -46,6 +50,8 @@ pub struct WorkerFacts {
 pub struct ClientFacts {
     /// `<address>-worker<n>-seq<m>`.
     pub id: String,
+    /// The process that serves it.
+    pub pid: u64,
     /// Since it was admitted.
     pub duration_ms: u64,
     /// Its address, or the one that a proxy in front has named.
@@ -162,19 +168,112 @@ pub struct PoolFacts {
     pub used_bytes: u64,
     /// Allocated and not in use.
     pub spare_bytes: u64,
-    /// How often a buffer was wanted and there was none.
+    /// How often a buffer was wanted and there was none, since the program's start.
     pub exhaustions: u64,
+}
+
+impl WorkerFacts {
+    /// What the area knows of a worker.
+    pub fn of_record(worker: usize, record: &WorkerRecord) -> Self {
+        let mut facts = Self {
+            worker: worker as u64,
+            pid: u64::from(record.pid),
+            restarts: record.restarts(),
+            client_bytes: record.client_bytes,
+            ..Self::default()
+        };
+        facts.set_counters(&record.counters);
+        facts
+    }
+
+    /// What the area keeps of this.
+    pub fn counters(&self) -> Counters {
+        let (mut stats, mut pool) = (self.stats, self.pool);
+        let mut counters = [0; COUNTERS_MAX];
+        for (kept, counter) in counters.iter_mut().zip(each_counter(&mut stats, &mut pool)) {
+            *kept = *counter;
+        }
+        counters
+    }
+
+    fn set_counters(&mut self, counters: &Counters) {
+        for (counter, kept) in each_counter(&mut self.stats, &mut self.pool)
+            .into_iter()
+            .zip(counters)
+        {
+            *counter = *kept;
+        }
+    }
+
+    /// Adds what a process of this worker has now, if it says so. What only grows stays as it is.
+    pub fn join(&mut self, process: Self) {
+        let Self {
+            worker: _,
+            pid: _,
+            restarts: _,
+            client_bytes: _,
+            bandwidth,
+            connections,
+            clients_count,
+            clients_paused,
+            clients_slow,
+            queued_bytes,
+            clients,
+            channels,
+            upstreams,
+            pool,
+            stats: _,
+        } = process;
+        self.bandwidth += bandwidth;
+        self.connections += connections;
+        self.clients_count += clients_count;
+        self.clients_paused += clients_paused;
+        self.clients_slow += clients_slow;
+        self.queued_bytes += queued_bytes;
+        self.clients.extend(clients);
+        self.upstreams.extend(upstreams);
+        for channel in channels {
+            match self.channels.iter_mut().find(|own| own.is_same(&channel)) {
+                Some(own) => own.join(channel),
+                None => self.channels.push(channel),
+            }
+        }
+        self.pool.max_bytes += pool.max_bytes;
+        self.pool.reserve_bytes += pool.reserve_bytes;
+        self.pool.used_bytes += pool.used_bytes;
+        self.pool.spare_bytes += pool.spare_bytes;
+    }
+}
+
+impl ChannelFacts {
+    fn is_same(&self, other: &Self) -> bool {
+        self.group == other.group
+            && self.source == other.source
+            && self.interface == other.interface
+    }
+
+    /// Two processes have joined the same channel. Whoever has it longer speaks for both.
+    fn join(&mut self, other: Self) {
+        let (elder, younger) = match self.join_age_ms >= other.join_age_ms {
+            true => (std::mem::take(self), other),
+            false => (other, std::mem::take(self)),
+        };
+        *self = Self {
+            subscribers: elder.subscribers + younger.subscribers,
+            bitrate: elder.bitrate.max(younger.bitrate),
+            lingering: elder.lingering && younger.lingering,
+            lingering_ms: elder.lingering_ms.min(younger.lingering_ms),
+            ..elder
+        };
+    }
 }
 
 impl Fields for WorkerFacts {
     fn visit(&mut self, codec: &mut impl Codec) {
+        // Not what the area knows.
         for number in [
-            &mut self.worker,
-            &mut self.pid,
-            &mut self.restarts,
-            &mut self.finished_bytes,
-            &mut self.current_bytes,
             &mut self.bandwidth,
+            &mut self.connections,
             &mut self.clients_count,
             &mut self.clients_paused,
             &mut self.clients_slow,
@@ -186,7 +285,6 @@ impl Fields for WorkerFacts {
         codec.list(&mut self.channels);
         codec.list(&mut self.upstreams);
         self.pool.visit(codec);
-        visit_stats(&mut self.stats, codec);
     }
 }
 
@@ -196,6 +294,7 @@ impl Fields for ClientFacts {
         codec.text(&mut self.address);
         codec.text(&mut self.service_url);
         for number in [
+            &mut self.pid,
             &mut self.duration_ms,
             &mut self.state,
             &mut self.sent_bytes,
@@ -274,15 +373,14 @@ impl Fields for PoolFacts {
             &mut self.reserve_bytes,
             &mut self.used_bytes,
             &mut self.spare_bytes,
-            &mut self.exhaustions,
         ] {
             codec.number(number);
         }
     }
 }
 
-/// [`Stats`] does not know of this module, so its fields are listed here.
-fn visit_stats(stats: &mut Stats, codec: &mut impl Codec) {
+/// Everything that only grows, in the order in which the area keeps it.
+fn each_counter<'a>(stats: &'a mut Stats, pool: &'a mut PoolFacts) -> [&'a mut u64; COUNTERS] {
     // Named one by one, without `..`: a counter that is added must be added here.
     let Stats {
         connections,
@@ -307,13 +405,29 @@ fn visit_stats(stats: &mut Stats, codec: &mut impl Codec) {
         reclaims,
         ticks,
     } = stats;
-    for number in [
+    let [to_clients, to_upstreams] = [to_clients, to_upstreams].map(|sends| {
+        let Sends {
+            bytes,
+            calls,
+            blocked,
+        } = sends;
+        [bytes, calls, blocked]
+    });
+    let [client_bytes, client_calls, client_blocked] = to_clients;
+    let [upstream_bytes, upstream_calls, upstream_blocked] = to_upstreams;
+    [
         connections,
         connections_closed,
         client_errors,
         server_errors,
         refused_for_limit,
         streams,
+        client_bytes,
+        client_calls,
+        client_blocked,
+        upstream_bytes,
+        upstream_calls,
+        upstream_blocked,
         packets_dropped,
         bytes_dropped,
         backpressure_events,
@@ -327,20 +441,13 @@ fn visit_stats(stats: &mut Stats, codec: &mut impl Codec) {
         packets_overrun,
         reclaims,
         ticks,
-    ] {
-        codec.number(number);
-    }
-    for Sends {
-        bytes,
-        calls,
-        blocked,
-    } in [to_clients, to_upstreams]
-    {
-        codec.number(bytes);
-        codec.number(calls);
-        codec.number(blocked);
-    }
+        &mut pool.exhaustions,
+    ]
 }
+
+/// How many these are.
+const COUNTERS: usize = 26;
+const _: () = assert!(COUNTERS <= COUNTERS_MAX);
 
 #[cfg(test)]
 pub(crate) mod examples {
@@ -368,7 +475,21 @@ pub(crate) mod examples {
             }
         }
         let mut worker = WorkerFacts::default();
-        worker.visit(&mut Numbering(1000));
+        let mut numbering = Numbering(1000);
+        worker.visit(&mut numbering);
+        let WorkerFacts {
+            worker: number,
+            pid,
+            restarts,
+            client_bytes,
+            stats,
+            pool,
+            ..
+        } = &mut worker;
+        let known = [number, pid, restarts, client_bytes].into_iter();
+        for number in known.chain(each_counter(stats, pool)) {
+            numbering.number(number);
+        }
         worker
     }
 }
@@ -382,6 +503,49 @@ mod tests {
     fn every_fact_reaches_the_other_workers() {
         let worker = examples::worker();
         let bytes = encode(&mut worker.clone());
-        assert_eq!(decode(&bytes), Some(worker));
+        let published = decode::<WorkerFacts>(&bytes).expect("decoded");
+        let mut told = WorkerFacts::of_record(
+            worker.worker as usize,
+            &WorkerRecord {
+                pid: worker.pid as u32,
+                starts: worker.restarts + 1,
+                client_bytes: worker.client_bytes,
+                counters: worker.counters(),
+                clients: 0,
+            },
+        );
+        told.join(published);
+        assert_eq!(told, worker);
+    }
+
+    #[test]
+    fn two_processes_are_told_as_one_worker() {
+        let worker = examples::worker();
+        let mut both = worker.clone();
+        let mut other = worker.clone();
+        other.channels.push(ChannelFacts {
+            group: "another".into(),
+            ..ChannelFacts::default()
+        });
+        let channel = &mut other.channels[0];
+        channel.join_age_ms = 1;
+        channel.received_packets = 1;
+        channel.lingering = false;
+        both.join(other);
+        assert_eq!((both.pid, both.stats), (worker.pid, worker.stats));
+        assert_eq!(both.client_bytes, worker.client_bytes);
+        assert_eq!(both.clients_count, 2 * worker.clients_count);
+        assert_eq!((both.clients.len(), both.upstreams.len()), (2, 2));
+        assert_eq!(both.pool.used_bytes, 2 * worker.pool.used_bytes);
+        assert_eq!(both.pool.exhaustions, worker.pool.exhaustions);
+        let [one, another] = &both.channels[..] else {
+            panic!("{:?}", both.channels);
+        };
+        let expected = ChannelFacts {
+            subscribers: 2 * worker.channels[0].subscribers,
+            lingering: false,
+            ..worker.channels[0].clone()
+        };
+        assert_eq!((one, &*another.group), (&expected, "another"));
     }
 }

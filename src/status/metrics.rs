@@ -1,7 +1,8 @@
 //! The facts in the text format of Prometheus, version 0.0.4.
 //!
 //! Names follow its conventions: a prefix, base units, `_total` for what only grows. Where the JSON has the same number,
-//! it is the same number. Counters of a worker begin anew with its process, except the bytes of its clients.
+//! it is the same number. Counters of a worker count all its processes since the program's start, those of a
+//! channel begin when it is joined.
 
 use std::fmt::Write;
 
@@ -74,7 +75,7 @@ const WORKER_METRICS: &[Metric<WorkerFacts>] = &[
         "connections",
         "gauge",
         "Client connections that are open.",
-        WorkerFacts::connections,
+        |worker| worker.connections,
     ),
     (
         "connections_total",
@@ -125,7 +126,7 @@ const WORKER_METRICS: &[Metric<WorkerFacts>] = &[
         "client_sent_bytes_total",
         "counter",
         "Bytes sent to served clients, heads included.",
-        WorkerFacts::total_bytes,
+        |worker| worker.client_bytes,
     ),
     (
         "sends_total",
@@ -408,11 +409,7 @@ mod tests {
             missed: 0,
         });
         for (metric, key, value) in [
-            (
-                "client_sent_bytes_total",
-                "totalBytes",
-                worker.total_bytes(),
-            ),
+            ("client_sent_bytes_total", "totalBytes", worker.client_bytes),
             ("sends_total", "total", worker.stats.to_clients.calls),
             (
                 "sends_blocked_total",

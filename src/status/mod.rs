@@ -46,7 +46,9 @@
 //! `completions`, `copied`, `eagain`, `enobufs`, `batch`), `pool` and `controlPool` (`total`, `free`, `used`, `max`,
 //! `expansions`, `exhaustions`, `shrinks`, `utilization`; in units of 1536 bytes), and beyond the compatible router
 //! `restarts`, `connections`, `channels`, `upstreams`, `droppedPackets`, `backpressureEvents`. What zero-copy sending
-//! counts (`completions`, `copied`) and what our pool does not do (`expansions`, `shrinks`) is 0.
+//! counts (`completions`, `copied`) and what our pool does not do (`expansions`, `shrinks`) is 0. Counters go on from one
+//! process to the next. While a worker is replaced it has two processes: they are told as one worker with the `pid` of the
+//! new one, and a client's `workerPid` is that of its own.
 //!
 //! **A channel**: `workerId`, `group` (`address:port`), `source` and `interface` (empty if none), `subscribers`,
 //! `bitrate` (bits per second), `receivedPackets`, `receivedBytes`, `lost`, `reordered`, `recovered`, `late`,

@@ -90,12 +90,12 @@ fn write_front(program: &Program<'_>, json: &mut Json) {
     json.key("clients").array(|json| {
         for worker in program.workers {
             for client in &worker.clients {
-                write_client(client, worker, json);
+                write_client(client, worker.worker, json);
             }
         }
     });
     json.number_field("totalClients", total(|worker| worker.clients_count));
-    json.number_field("totalBytesSent", total(WorkerFacts::total_bytes));
+    json.number_field("totalBytesSent", total(|worker| worker.client_bytes));
     json.number_field("totalBandwidth", total(|worker| worker.bandwidth));
     json.key("workers").array(|json| {
         for worker in program.workers {
@@ -147,10 +147,10 @@ fn write_logs(logs: &Logs<'_>, json: &mut Json) {
     json.number_field("logLinesMissed", logs.missed);
 }
 
-fn write_client(client: &ClientFacts, worker: &WorkerFacts, json: &mut Json) {
+fn write_client(client: &ClientFacts, worker: u64, json: &mut Json) {
     json.object(|json| {
         json.string_field("clientId", &client.id);
-        json.number_field("workerPid", worker.pid);
+        json.number_field("workerPid", client.pid);
         json.number_field("durationMs", client.duration_ms);
         json.string_field("clientAddr", &client.address);
         json.string_field("serviceUrl", &client.service_url);
@@ -176,7 +176,7 @@ fn write_client(client: &ClientFacts, worker: &WorkerFacts, json: &mut Json) {
         });
         json.number_field("queueHighBytes", client.queue_high_bytes);
         json.number_field("queueLowBytes", client.queue_low_bytes);
-        json.number_field("workerId", worker.worker);
+        json.number_field("workerId", worker);
     });
 }
 
@@ -188,7 +188,7 @@ fn write_worker(worker: &WorkerFacts, json: &mut Json) {
         json.number_field("pid", worker.pid);
         json.number_field("activeClients", worker.clients_count);
         json.number_field("totalBandwidth", worker.bandwidth);
-        json.number_field("totalBytes", worker.total_bytes());
+        json.number_field("totalBytes", worker.client_bytes);
         json.key("send").object(|json| {
             json.number_field("total", sends.calls);
             json.number_field("completions", 0);
@@ -214,7 +214,7 @@ fn write_worker(worker: &WorkerFacts, json: &mut Json) {
             write_pool(used, free, pool.reserve_bytes, 0, json);
         });
         json.number_field("restarts", worker.restarts);
-        json.number_field("connections", worker.connections());
+        json.number_field("connections", worker.connections);
         json.number_field("channels", worker.channels.len() as u64);
         json.number_field("upstreams", worker.upstreams.len() as u64);
         json.number_field("droppedPackets", worker.stats.packets_dropped);
@@ -287,19 +287,6 @@ fn level_name(level: u8) -> &'static str {
     }
 }
 
-impl WorkerFacts {
-    /// Bytes sent to all its clients since the program's start.
-    pub fn total_bytes(&self) -> u64 {
-        self.finished_bytes + self.current_bytes
-    }
-
-    /// Connections that are open.
-    pub fn connections(&self) -> u64 {
-        let stats = &self.stats;
-        stats.connections.saturating_sub(stats.connections_closed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::facts::{PauseFacts, PoolFacts, examples};
@@ -325,6 +312,7 @@ mod tests {
     fn client() -> ClientFacts {
         ClientFacts {
             id: "192.0.2.1:40000-worker1-seq7".into(),
+            pid: 77,
             duration_ms: 1,
             address: "192.0.2.1:40000".into(),
             service_url: "/rtp/239.0.0.1:5000?a=<b>".into(),
@@ -411,8 +399,7 @@ mod tests {
     fn totals_are_over_all_workers_and_the_past() {
         let worker = |worker| WorkerFacts {
             worker,
-            finished_bytes: 100,
-            current_bytes: 20,
+            client_bytes: 120,
             bandwidth: 3,
             clients_count: 1,
             ..WorkerFacts::default()

@@ -32,7 +32,7 @@ impl Supervisor {
     ///
     /// When no process can be made, as a text to log.
     pub fn accompany(mut self) -> Result<Accompanied, String> {
-        match fork_linked(0) {
+        match fork_linked(None) {
             Ok(Linked::Child(channel)) => Ok(Accompanied::Companion(Companion { channel })),
             Ok(Linked::Parent(link)) => {
                 self.companion = Some(link);

@@ -4,7 +4,8 @@
 //! with [`Action`]s. It makes no process, sends no signal and reads no clock.
 //!
 //! Each of the numbers 0 to N-1 is a *post*, and a process that fills it is a *member*. A post has one member, or for
-//! a short time two: a successor that is starting, and the one it is to relieve.
+//! some time two: one that drains or is to be relieved, and its successor. Never more, as each has its seat in the
+//! [area](crate::area): if another is wanted while one drains, that one's clients get no more time.
 //!
 //! ```text
 //!             ready                 relieved, dismissed            ends
@@ -20,8 +21,8 @@ use std::time::{Duration, Instant};
 
 use super::restarts::Restarts;
 use crate::limits::{
-    DRAIN_KILL_WAIT, RESTART_WINDOW, RESTARTS_MAX, STOP_KILL_WAIT, STOP_NOW_KILL_WAIT,
-    WORKER_RETRY, WORKER_START_WAIT,
+    DRAIN_KILL_WAIT, PROCESSES_PER_WORKER, RESTART_WINDOW, RESTARTS_MAX, STOP_KILL_WAIT,
+    STOP_NOW_KILL_WAIT, WORKER_RETRY, WORKER_START_WAIT,
 };
 use crate::sys::fork::{Exit, ProcessId};
 
@@ -118,8 +119,8 @@ enum Phase {
     Starting { until: Instant },
     /// It takes clients.
     Serving,
-    /// It takes none and must have ended by `until`.
-    Draining { until: Instant },
+    /// It takes none and must have ended by `until`. If `hurried`, it was told that its place is wanted.
+    Draining { until: Instant, hurried: bool },
 }
 
 impl Crew {
@@ -292,9 +293,11 @@ impl Crew {
 
     /// Acts on what is due.
     pub(super) fn expire(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.hurry(now, actions);
         for (index, post) in self.posts.iter_mut().enumerate() {
             if let Some((at, cause)) = post.start_at
                 && at <= now
+                && !is_crowded(&self.members, index)
             {
                 post.start_at = None;
                 if cause == Cause::Crash {
@@ -317,7 +320,7 @@ impl Crew {
                 // Once is enough, and its end is noticed as any other's.
                 let until = now + STOP_KILL_WAIT;
                 match &mut member.phase {
-                    Phase::Starting { until: limit } | Phase::Draining { until: limit } => {
+                    Phase::Starting { until: limit } | Phase::Draining { until: limit, .. } => {
                         *limit = until;
                     }
                     Phase::Serving => {}
@@ -334,7 +337,11 @@ impl Crew {
 
     /// When [`Crew::expire`] has something to do; never, if nothing is under way.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let starts = self.posts.iter().filter_map(|post| Some(post.start_at?.0));
+        // A crowded post waits until somebody has ended.
+        let posts = self.posts.iter().enumerate();
+        let starts = posts
+            .filter(|(index, _)| !is_crowded(&self.members, *index))
+            .filter_map(|(_, post)| Some(post.start_at?.0));
         let kill_all_at = self.kill_all_at();
         let kills = self
             .members
@@ -411,7 +418,10 @@ impl Crew {
     fn drain(&mut self, process: ProcessId, word: Word, now: Instant, actions: &mut Vec<Action>) {
         let until = now + self.drain + DRAIN_KILL_WAIT;
         if let Some(member) = self.member(process) {
-            member.phase = Phase::Draining { until };
+            member.phase = Phase::Draining {
+                until,
+                hurried: false,
+            };
             actions.push(Action::Tell(process, word));
         }
     }
@@ -435,16 +445,52 @@ impl Crew {
             }
             self.relieving = None;
         }
-        while let Some(post) = self.to_relieve.pop_front() {
+        while let Some(post) = self.to_relieve.front().copied() {
             // One that is vacant or starting gets a fresh process anyway.
             let is_served = self
                 .members
                 .iter()
                 .any(|member| member.post == post && member.phase == Phase::Serving);
+            if is_served && is_crowded(&self.members, post) {
+                return;
+            }
+            self.to_relieve.pop_front();
             if is_served {
                 self.relieving = Some(post);
                 actions.push(Action::Start(post));
                 return;
+            }
+        }
+    }
+
+    /// Asks a worker that drains to end now, where another process is wanted and there is no room for it.
+    fn hurry(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let due = self.posts.iter().enumerate().filter_map(|(index, post)| {
+            let (at, _) = post.start_at?;
+            (at <= now).then_some(index)
+        });
+        // While another post is being relieved, the next one has time.
+        let relieved = self.to_relieve.front().filter(|_| self.relieving.is_none());
+        let wanted: Vec<usize> = due
+            .chain(relieved.copied())
+            .filter(|post| is_crowded(&self.members, *post))
+            .collect();
+        for post in wanted {
+            let drains = self.members.iter_mut().filter_map(|member| {
+                match (&mut member.phase, member.post == post) {
+                    (Phase::Draining { until, hurried }, true) => {
+                        Some((member.process, until, hurried))
+                    }
+                    _ => None,
+                }
+            });
+            // The first that was told to, if it has not been told again.
+            if let Some((process, until, hurried)) = drains.min_by_key(|(_, until, _)| **until)
+                && !*hurried
+            {
+                *hurried = true;
+                *until = (*until).min(now + STOP_KILL_WAIT);
+                actions.push(Action::Tell(process, Word::Stop));
             }
         }
     }
@@ -464,11 +510,17 @@ impl Crew {
     }
 }
 
+/// Whether a post has as many members as it can have.
+fn is_crowded(members: &[Member], post: usize) -> bool {
+    let members = members.iter().filter(|member| member.post == post);
+    members.count() >= PROCESSES_PER_WORKER
+}
+
 impl Member {
     /// When it has had its time.
     fn kill_at(&self, all_at: Option<Instant>) -> Option<Instant> {
         all_at.or(match self.phase {
-            Phase::Starting { until } | Phase::Draining { until } => Some(until),
+            Phase::Starting { until } | Phase::Draining { until, .. } => Some(until),
             Phase::Serving => None,
         })
     }
@@ -737,6 +789,48 @@ mod tests {
     }
 
     #[test]
+    fn one_that_drains_makes_room_when_a_third_process_is_wanted() {
+        let mut bench = Bench::up(2);
+        let first = bench.holder(1);
+        bench.call(|crew, now, actions| crew.resize(1, now, actions));
+        bench.call(|crew, now, actions| crew.resize(2, now, actions));
+        bench.wait(Duration::ZERO);
+        let second = bench.holder(1);
+        bench.ready(second);
+        bench.call(|crew, now, actions| crew.resize(1, now, actions));
+        bench.wait(Duration::from_secs(1));
+        bench.call(|crew, now, actions| crew.resize(2, now, actions));
+        let tell = |process| Action::Tell(process, Word::Stop);
+        assert_eq!(bench.wait(Duration::ZERO), [tell(first)]);
+        assert_eq!(bench.wait(Duration::ZERO), [], "told once");
+        assert!(bench.crew.deadline() > Some(bench.now), "nobody spins");
+        bench.exit(first, Exit::Status(0));
+        assert_eq!(bench.wait(Duration::ZERO), [Action::Start(1)]);
+    }
+
+    #[test]
+    fn one_that_drains_makes_room_for_the_successor_of_the_next() {
+        let mut bench = Bench::up(2);
+        let first = bench.holder(1);
+        bench.call(|crew, now, actions| crew.resize(1, now, actions));
+        bench.call(|crew, now, actions| crew.resize(2, now, actions));
+        bench.wait(Duration::ZERO);
+        let second = bench.holder(1);
+        bench.ready(second);
+        bench.call(|crew, _, actions| crew.replace_all(actions));
+        let (old, new) = (bench.living[0].0, bench.holder(0));
+        assert_eq!(bench.wait(Duration::ZERO), [], "the other post comes first");
+        bench.ready(new);
+        assert_eq!(bench.exit(old, Exit::Status(0)), []);
+        let hurried = Action::Tell(first, Word::Stop);
+        assert_eq!(bench.wait(Duration::ZERO), [hurried]);
+        let actions = bench.exit(first, Exit::Status(0));
+        assert_eq!(actions, [Action::Start(1)]);
+        let actions = bench.ready(bench.holder(1));
+        assert_eq!(actions, [Action::Tell(second, Word::Relieved(DRAIN))]);
+    }
+
+    #[test]
     fn stopping_tells_everybody_and_kills_who_stays() {
         let mut bench = Bench::up(2);
         let (one, two) = (bench.holder(0), bench.holder(1));
@@ -804,8 +898,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens: no post ever has more than two active processes, a vacant post is being filled, and in
-        /// the end every post is filled and nothing is due.
+        /// Whatever happens: no post ever has more than two processes, a vacant post is being filled, and in the end
+        /// every post is filled and nothing is due.
         #[test]
         fn every_post_is_filled_again_whatever_happens(steps in steps()) {
             let mut bench = Bench::up(2);
@@ -831,6 +925,11 @@ mod tests {
                         bench.call(|crew, now, actions| crew.resize(workers, now, actions));
                     }
                 }
+                for post in 0..5 {
+                    let all = bench.living.iter().filter(|(_, its)| *its == post);
+                    let count = all.count();
+                    prop_assert!(count <= PROCESSES_PER_WORKER, "post {} has {}", post, count);
+                }
                 let active = bench.crew.active();
                 for (index, post) in bench.crew.posts.iter().enumerate() {
                     let holders = bench
@@ -838,7 +937,6 @@ mod tests {
                         .iter()
                         .filter(|(process, its)| *its == index && active.contains(process))
                         .count();
-                    prop_assert!(holders <= 2, "post {} has {}", index, holders);
                     prop_assert!(holders > 0 || post.start_at.is_some());
                 }
             }

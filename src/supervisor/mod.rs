@@ -35,7 +35,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::area::Area;
+use crate::area::{Area, Seat};
 use crate::cli::{Invocation, Loaded};
 use crate::config::{Config, Verbosity};
 use crate::listen::{Access, Listeners};
@@ -96,8 +96,8 @@ pub struct Supervisor {
 #[derive(Debug)]
 struct Link {
     process: ProcessId,
-    /// The worker's number; of no meaning for the companion.
-    post: usize,
+    /// Its part of the shared memory, which also says a worker's number; the companion has none.
+    seat: Option<Seat>,
     channel: Channel,
     /// It has said so.
     is_ready: bool,
@@ -105,7 +105,7 @@ struct Link {
 
 /// The child's side of a process just made.
 struct Newborn {
-    post: usize,
+    seat: Seat,
     channel: Channel,
 }
 
@@ -227,26 +227,30 @@ impl Supervisor {
         while let Some((process, exit)) = fork::reap() {
             // Its last words may be that it is ready.
             self.hear_workers(now, actions);
-            let post = self.links.iter().position(|link| link.process == process);
-            let post = post.map(|at| self.links.remove(at).post);
+            let at = self.links.iter().position(|link| link.process == process);
+            let seat = at.and_then(|at| self.links.remove(at).seat);
             match self.crew.exited(process, exit, now, actions) {
-                Ok(true) => post.into_iter().for_each(|post| self.reclaim(post)),
+                Ok(true) => seat.into_iter().for_each(|seat| self.reclaim(seat)),
                 Ok(false) => self.companion_exited(process, exit, now, actions),
                 Err(never_up) => self.fail(&never_up.to_string(), now, actions),
             }
         }
     }
 
-    /// Takes back what the last process of a worker held of the shared memory. One that was relieved has given it back
-    /// itself, and its successor uses the same part.
-    fn reclaim(&self, post: usize) {
-        if self.links.iter().any(|link| link.post == post) {
-            return;
-        }
-        let clients = self.area.reclaim(post);
+    /// Takes back what a process that has ended held of the shared memory.
+    fn reclaim(&self, seat: Seat) {
+        let clients = self.area.reclaim(seat);
         if clients > 0 {
-            log::info!("Reclaimed {clients} status client slot(s) from worker {post}");
+            let worker = seat.worker();
+            log::info!("Reclaimed {clients} status client slot(s) from worker {worker}");
         }
+    }
+
+    /// A seat of worker `post` that nobody has. The crew never wants more processes than there are seats.
+    fn free_seat(&self, post: usize) -> io::Result<Seat> {
+        let is_free = |seat: &Seat| self.links.iter().all(|link| link.seat != Some(*seat));
+        let seat = Seat::of(post).find(is_free);
+        seat.ok_or_else(|| io::Error::other("it has too many processes"))
     }
 
     /// The verbosity can be changed through the status pages too; a new worker begins with what is in force here.
@@ -283,9 +287,9 @@ impl Supervisor {
         actions: &mut Vec<Action>,
     ) -> Option<Newborn> {
         match action {
-            Action::Start(post) => match fork_linked(post) {
-                Ok(Linked::Child(channel)) => return Some(Newborn { post, channel }),
-                Ok(Linked::Parent(link)) => {
+            Action::Start(post) => match self.fork_worker(post) {
+                Ok((seat, Linked::Child(channel))) => return Some(Newborn { seat, channel }),
+                Ok((_, Linked::Parent(link))) => {
                     self.crew.started(post, link.process, now);
                     self.links.push(link);
                 }
@@ -300,6 +304,11 @@ impl Supervisor {
             Action::Kill(process) => fork::kill(process),
         }
         None
+    }
+
+    fn fork_worker(&self, post: usize) -> io::Result<(Seat, Linked)> {
+        let seat = self.free_seat(post)?;
+        Ok((seat, fork_linked(Some(seat))?))
     }
 
     fn tell(&self, process: ProcessId, order: &Order) {
@@ -359,10 +368,10 @@ impl Supervisor {
     fn into_worker(self, newborn: Newborn) -> Result<Worker, Failure> {
         let listeners = self
             .listeners
-            .for_worker(newborn.post)
+            .for_worker(newborn.seat.worker())
             .map_err(|error| format!("no descriptors for listeners: {error}"))?;
         Ok(Worker {
-            post: newborn.post,
+            seat: newborn.seat,
             area: self.area,
             channel: newborn.channel,
             identity: identity(&self.config)?,
@@ -412,13 +421,13 @@ enum Linked {
 }
 
 /// Makes a child with a channel to it, whose end tells either that the other is gone.
-fn fork_linked(post: usize) -> io::Result<Linked> {
+fn fork_linked(seat: Option<Seat>) -> io::Result<Linked> {
     let (near, far) = Channel::pair()?;
     Ok(match fork::fork()? {
         Fork::Child => Linked::Child(far),
         Fork::Parent(process) => Linked::Parent(Link {
             process,
-            post,
+            seat,
             channel: near,
             is_ready: false,
         }),

@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::Supervisor;
 use super::crew::Action;
 use super::message::{Change, Order};
+use crate::area::Seat;
 use crate::cli::Loaded;
 use crate::config::settings::{Applies, settings};
 use crate::config::{Config, Draft, file};
@@ -138,7 +139,8 @@ impl Supervisor {
                 .links
                 .iter()
                 .find(|link| link.process == process)
-                .map_or(0, |link| link.post);
+                .and_then(|link| link.seat)
+                .map_or(0, Seat::worker);
             let change = || -> io::Result<Change> {
                 Ok(Change {
                     text: text.descriptor()?,

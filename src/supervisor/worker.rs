@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::crew::Word;
 use super::message::{Change, Heard, Order, Report};
 use super::reload;
-use crate::area::{self, Area};
+use crate::area::{self, Area, Seat};
 use crate::config::Config;
 use crate::logger;
 use crate::net::Listener;
@@ -25,8 +25,8 @@ use crate::sys::{fork, segment};
 /// What a worker begins with, copied from its supervisor.
 #[derive(Debug)]
 pub struct Worker {
-    /// Its number.
-    pub(super) post: usize,
+    /// Its part of the shared memory, which also says its number.
+    pub(super) seat: Seat,
     pub(super) area: Arc<Area>,
     pub(super) channel: Channel,
     pub(super) config: Rc<Config>,
@@ -54,7 +54,10 @@ impl Worker {
         let mut service = self.begin()?;
         loop {
             match service.router.run() {
-                Ok(Pause::Stopped) => return Ok(()),
+                Ok(Pause::Stopped) => {
+                    service.router.sign_off();
+                    return Ok(());
+                }
                 Ok(Pause::Called) => service.obey(),
                 Ok(Pause::Wishes(wish)) => service.pass_on(wish),
                 Err(error) => return Err(format!("waiting for events failed: {error}")),
@@ -64,7 +67,7 @@ impl Worker {
 
     fn begin(self) -> Result<Service, String> {
         let Self {
-            post,
+            seat,
             area,
             channel,
             config,
@@ -72,7 +75,7 @@ impl Worker {
             tls,
             listeners,
         } = self;
-        logger::begin_worker(post);
+        logger::begin_worker(seat);
         if let Some(identity) = identity {
             identity.assume().map_err(|error| error.to_string())?;
         }
@@ -87,7 +90,7 @@ impl Worker {
             .map_err(|error| format!("the supervisor cannot be listened to: {error}"))?;
         net.watch_bell(area.bell())
             .map_err(|error| format!("the bell cannot be heard: {error}"))?;
-        let worker = area::Worker::new(area, post);
+        let worker = area::Worker::new(area, seat);
         worker.begin(std::process::id());
         let mut router = Router::new(Box::new(net), config, worker);
         for listener in listeners {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Bench, TICKS_MAX, receive, write};
-use crate::area::{Area, Worker};
+use crate::area::{Area, Seat, Worker};
 use crate::config::Config;
 use crate::limits::{EVENT_INTERVAL_MIN, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, STATUS_INTERVAL};
 use crate::net::mio::MioNet;
@@ -355,7 +355,7 @@ fn viewers_of_one_worker_see_the_clients_of_all() {
     bench.router.worker.begin(100);
     let mut net = MioNet::new(TlsConfig::load(None).expect("settings")).expect("a poll");
     net.watch_bell(area.bell()).expect("a bell");
-    let worker = Worker::new(Arc::clone(&area), 1);
+    let worker = Worker::new(Arc::clone(&area), Seat::of(1).next().expect("a seat"));
     worker.begin(101);
     let now = net.now();
     let mut second = Router::new(Box::new(net), Rc::new(Config::default()), worker);
