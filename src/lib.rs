@@ -12,6 +12,7 @@
 //! | [`client`] | downstream HTTP: request, answer |
 //! | [`channel`] | a live source shared by its subscribers: lossy, never paused |
 //! | [`upstream`] | a source owned by one client: paused, never lossy |
+//! | [`playlist`] | channel lists: named services, and the playlist that leads to them |
 //! | [`proto`] | sans-I/O cores: RTP, reordering, MPEG-TS, HTTP heads, URLs |
 //! | [`shared`] | what any entity may use: network, pool, counters, configuration, the time |
 //! | [`net`], [`sys`] | `trait Net`, mio behind it, name look-ups; system calls, the only `unsafe` |
@@ -46,6 +47,7 @@ pub mod logger;
 pub mod net;
 pub mod notify;
 pub mod pid_file;
+pub mod playlist;
 pub mod pool;
 pub mod privilege;
 pub mod probe;

@@ -120,6 +120,20 @@ pub const CONFIG_PROBLEMS_MAX: usize = 100;
 /// Bytes of the system's list of services that are read; chosen: ten times the usual ones.
 pub const SERVICES_FILE_BYTES_MAX: u64 = 1 << 20;
 
+// ---- Channel lists (playlist spec) ------------------------------------------------------------------------
+
+/// Bytes of a line of a channel list at most. Chosen: far above the longest URL of a picture that lists have.
+pub const PLAYLIST_LINE_BYTES_MAX: usize = 64 << 10;
+/// Services of all lists, recordings counted on their own. Chosen: the longest lists of providers have some 50,000
+/// entries; a service takes about half a KiB.
+pub const SERVICES_MAX: usize = 65_536;
+/// Forms of the playlist that are kept, one for each base that links may begin with. Chosen: people reach a server under
+/// one or two names.
+pub const PLAYLISTS_WRITTEN_MAX: usize = 4;
+/// Bytes of a playlist that is compressed for clients that accept it. Chosen: that takes some milliseconds, in which
+/// nobody is served; a thousand channels fit.
+pub const PLAYLIST_GZIP_BYTES_MAX: usize = 256 << 10;
+
 // ---- HTTP connections -------------------------------------------------------------------------------------
 
 /// A request head must be complete this long after the connection was made.
