@@ -87,7 +87,7 @@ fn command_line_goes_before_the_file_on_either_side_of_it() {
 fn wrong_lines_are_told_and_the_rest_serves() {
     let folder = TempDir::new();
     let text = "[global]\nmaxclients = many\nr2h-token s3cret\nr2h-token = k\nexternal-m3u = file:///x\n\
-                [bind]\nnowhere\n127.0.0.1 0\n[services]\n#EXTM3U\n";
+                [bind]\nnowhere\n127.0.0.1 0\n[services]\n#EXTM3U\nrtp://239.0.0.1\n";
     let file = write(&folder, "a.conf", text);
     let name = text_of(&file);
     let server = serve(&file, &["-v", "3"]);
@@ -99,7 +99,7 @@ fn wrong_lines_are_told_and_the_rest_serves() {
         format!("{name}:3: the line has no =; give key = value"),
         format!("{name}:5: external-m3u has no effect in this version"),
         format!("{name}:7: [bind]: \"nowhere\" is not accepted; give "),
-        format!("{name}:10: what stands below [services] has no effect in this version"),
+        format!("{name}:11: [services]: no #EXTINF line stands in front of the URL"),
     ] {
         server.log().wait(&told);
     }
@@ -158,11 +158,12 @@ fn grammar_is_read_as_documented() {
         .split(|line| line == "[bind]")
         .nth(1)
         .expect("a section");
-    let bind: Vec<_> = bind.iter().filter(|line| !line.starts_with('#')).collect();
+    let bind = bind.iter().take_while(|line| !line.is_empty());
+    let bind: Vec<_> = bind.filter(|line| !line.starts_with('#')).collect();
     assert_eq!(bind, ["::1 8080", "::1 81", "* 82", "127.0.0.1 83"]);
     assert_eq!(problems.lines().count(), 1, "{problems}");
     assert!(
-        problems.contains(":4: what stands below [services]"),
+        problems.contains(":6: [services]: no #EXTINF line"),
         "{problems}"
     );
 }
@@ -272,6 +273,12 @@ fn check_tells_every_problem_and_whether_there_is_one() {
     assert_eq!(said.status.code(), Some(0));
     assert_eq!(said.stdout, "the configuration is good\n");
     assert_eq!(said.stderr, "");
+
+    let services = "[services]\n#EXTM3U\n#EXTINF:-1,A\nrtp://239.0.0.1\n#EXTINF:-1,B\nhttp://h/\n";
+    let services = write(&folder, "services.conf", services);
+    let said = flowgate(&["--check-config", "-c", text_of(&services)]);
+    assert_eq!(said.status.code(), Some(0));
+    assert!(said.stdout.ends_with("; [services] has 2 service(s)\n"));
 
     let noted = write(
         &folder,

@@ -20,6 +20,7 @@ mod probe;
 mod process;
 mod proxy;
 mod rtsp;
+mod services;
 mod sharing;
 mod status;
 mod status_page;

@@ -75,11 +75,13 @@ fn complain(problems: &[Problem]) {
     }
 }
 
-/// Tells every problem; the exit status says whether one is more than a notice.
+/// Tells every problem, or how many services there are; the exit status says whether one is more than a notice.
 fn check_config(invocation: &Invocation) -> ExitCode {
+    let mut services = 0;
     let problems = match invocation.load() {
         Ok(mut loaded) => {
             loaded.problems.extend(missing(&loaded.config));
+            services = loaded.config.catalogue().finish().len();
             loaded.problems
         }
         Err(problems) => problems,
@@ -89,7 +91,10 @@ fn check_config(invocation: &Invocation) -> ExitCode {
         .iter()
         .all(|problem| problem.severity == Severity::Notice);
     if is_good {
-        say("the configuration is good\n");
+        say(&match services {
+            0 => "the configuration is good\n".to_owned(),
+            _ => format!("the configuration is good; [services] has {services} service(s)\n"),
+        });
         return ExitCode::SUCCESS;
     }
     ExitCode::FAILURE

@@ -48,6 +48,8 @@ pub struct Resource {
     gzip: Option<LocalBody>,
     validator: Option<String>,
     cache: Cache,
+    /// Request headers that the body depends on, besides `Accept-Encoding` if there is a compressed one.
+    vary: Vec<&'static str>,
     headers: Vec<(&'static str, String)>,
 }
 
@@ -69,6 +71,7 @@ impl Resource {
             gzip: None,
             validator: None,
             cache: Cache::Revalidate,
+            vary: Vec::new(),
             headers: Vec::new(),
         }
     }
@@ -98,6 +101,13 @@ impl Resource {
     #[must_use]
     pub fn with_cache(mut self, cache: Cache) -> Self {
         self.cache = cache;
+        self
+    }
+
+    /// Says that another value of the request header called `name` might give another body.
+    #[must_use]
+    pub fn varying_with(mut self, name: &'static str) -> Self {
+        self.vary.push(name);
         self
     }
 
@@ -147,8 +157,13 @@ impl Resource {
         if gzip.is_some() && !is_known {
             push("Content-Encoding", "gzip");
         }
-        if self.gzip.is_some() {
-            push("Vary", "Accept-Encoding");
+        let encoding = self.gzip.is_some().then_some("Accept-Encoding");
+        let vary: Vec<&str> = encoding
+            .into_iter()
+            .chain(self.vary.iter().copied())
+            .collect();
+        if !vary.is_empty() {
+            push("Vary", &vary.join(", "));
         }
         for (name, value) in &self.headers {
             push(name, value);
@@ -176,7 +191,7 @@ fn is_known(request: &Request, validator: &str) -> bool {
 
 /// Whether `Accept-Encoding` allows gzip: by name or by `*`, with a weight above zero; a name goes before `*` (RFC
 /// 9110 §12.5.3). A client that says nothing does not get it, since it may well not understand it.
-fn accepts_gzip(request: &Request) -> bool {
+pub fn accepts_gzip(request: &Request) -> bool {
     let mut by_star = false;
     for element in header_elements(request, "Accept-Encoding") {
         let mut pieces = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
@@ -352,6 +367,17 @@ mod tests {
         let expected = "Connection: close\r\nSet-Cookie: r2h-token=k; Path=/; HttpOnly; SameSite=Strict\r\n\
                         Access-Control-Allow-Origin: *\r\nContent-Length";
         assert!(head.contains(expected), "{head}");
+    }
+
+    #[test]
+    fn headers_that_matter_are_told_in_one() {
+        let (head, _) = get(&page().varying_with("X-A").varying_with("X-B"), &[]);
+        assert!(
+            head.contains("\r\nVary: Accept-Encoding, X-A, X-B\r\n"),
+            "{head}"
+        );
+        let plain = Resource::new("image/png", LocalBody::Static(b"png")).varying_with("X-A");
+        assert!(get(&plain, &[]).0.contains("\r\nVary: X-A\r\n"));
     }
 
     proptest! {

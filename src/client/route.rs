@@ -8,8 +8,10 @@ use super::resource::Resource;
 use super::response::{Answer, Status};
 use crate::config::Config;
 use crate::net::tls;
+use crate::playlist::Source;
+use crate::playlist::source::Scheme as SourceScheme;
 use crate::proto::http::Method;
-use crate::proto::origin::{HttpUrl, Scheme};
+use crate::proto::origin::{HttpUrl, OriginError, Scheme};
 use crate::proto::url::{self, MulticastUrl, UrlError};
 use crate::status::api::Call;
 
@@ -30,6 +32,8 @@ pub enum Target {
     Page(Page),
     /// A resource of our own, to GET and HEAD.
     Resource(Resource),
+    /// What has been made of channel lists, to GET and HEAD.
+    Document(Document),
     /// A local answer.
     Answer(Answer),
 }
@@ -55,6 +59,17 @@ pub enum StatusPart {
     Metrics,
     /// A call that changes something.
     Call(Call),
+}
+
+/// What channel lists lead to besides services (playlist spec §10.5, §11.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Document {
+    /// The playlist.
+    Playlist,
+    /// The programme guide, whatever its form.
+    Guide,
+    /// The programme guide in its compressed form.
+    GuideGzip,
 }
 
 /// What stands behind `/rtsp/` or `/rtsps/`.
@@ -89,11 +104,13 @@ impl fmt::Debug for RtspUrl {
     }
 }
 
-/// Decides by route, then by method (server spec §7). `target` is that of the request as [`access`] granted it.
+/// Decides by route, then by method (server spec §7). `target` is that of the request as [`access`] granted it, and
+/// `named` the source of the service of that name, with the request's query merged into it; built-in resources go
+/// before it.
 ///
 /// [`access`]: super::access
-pub fn route(request: &Request, target: &str, config: &Config) -> Target {
-    let target = match find(target, config) {
+pub fn route(request: &Request, target: &str, config: &Config, named: Option<&Source>) -> Target {
+    let target = match find(target, config, named) {
         Ok(target) => target,
         Err(answer) => return Target::Answer(answer),
     };
@@ -115,7 +132,7 @@ pub fn route(request: &Request, target: &str, config: &Config) -> Target {
         Method::Head
             if matches!(
                 target,
-                Target::Rtsp(_) | Target::Page(_) | Target::Resource(_)
+                Target::Rtsp(_) | Target::Page(_) | Target::Resource(_) | Target::Document(_)
             ) =>
         {
             target
@@ -129,23 +146,22 @@ pub fn route(request: &Request, target: &str, config: &Config) -> Target {
     }
 }
 
-fn find(target: &str, config: &Config) -> Result<Target, Answer> {
+fn find(target: &str, config: &Config, named: Option<&Source>) -> Result<Target, Answer> {
     if let Some(found) = find_status(path_of(target), config) {
         return found;
     }
     if let Some(page) = pages::find(path_of(target), config) {
         return Ok(Target::Page(page));
     }
+    if let Some(document) = find_document(path_of(target)) {
+        return Ok(Target::Document(document));
+    }
+    if let Some(source) = named {
+        return check_reachable(of_source(source)?);
+    }
     // Before a label is cut: a `$` in an upstream's URL is the upstream's own.
     let found = match HttpUrl::from_proxy_target(target) {
-        Some(url) => Some(url.map(Target::Http).map_err(|error| {
-            let status = match error.status() {
-                404 => Status::NotFound,
-                414 => Status::UriTooLong,
-                _ => Status::BadRequest,
-            };
-            Answer::new(status, error.to_string())
-        })),
+        Some(url) => Some(url.map(Target::Http).map_err(|error| refusal(&error))),
         None => find_rtsp(target).or_else(|| find_multicast(target)),
     };
     match found {
@@ -153,18 +169,59 @@ fn find(target: &str, config: &Config) -> Result<Target, Answer> {
             Status::NotFound,
             "URLs that name a source are switched off (--noudpxy)",
         )),
-        Some(Ok(Target::Http(url))) if !is_reachable(&url) => Err(Answer::new(
+        Some(found) => check_reachable(found?),
+        None => Err(nowhere(target)),
+    }
+}
+
+/// Lets through what this build can speak to.
+fn check_reachable(target: Target) -> Result<Target, Answer> {
+    match target {
+        Target::Http(url) if !is_reachable(&url) => Err(Answer::new(
             Status::NotImplemented,
             "this build has no TLS, so https upstreams cannot be reached",
         )),
-        Some(Ok(Target::Rtsp(RtspUrl { tls: true, .. }))) if !tls::IS_SUPPORTED => {
-            Err(Answer::new(
-                Status::NotImplemented,
-                "this build has no TLS, so rtsps servers cannot be reached",
-            ))
-        }
-        Some(found) => found,
-        None => Err(nowhere(target)),
+        Target::Rtsp(RtspUrl { tls: true, .. }) if !tls::IS_SUPPORTED => Err(Answer::new(
+            Status::NotImplemented,
+            "this build has no TLS, so rtsps servers cannot be reached",
+        )),
+        target => Ok(target),
+    }
+}
+
+/// What a configured source asks for. It was good when the list was read; the query of a request can spoil it (playlist
+/// spec §12).
+fn of_source(source: &Source) -> Result<Target, Answer> {
+    let spoilt = |error: String| Answer::new(Status::InternalServerError, error);
+    let rest = source.rest.clone();
+    match source.scheme {
+        SourceScheme::Multicast => url::parse_multicast(&rest)
+            .map(Target::Multicast)
+            .map_err(|error| spoilt(error.to_string())),
+        SourceScheme::Rtsp => Ok(Target::Rtsp(RtspUrl { tls: false, rest })),
+        SourceScheme::Rtsps => Ok(Target::Rtsp(RtspUrl { tls: true, rest })),
+        SourceScheme::Http | SourceScheme::Https => HttpUrl::parse(&source.url())
+            .map(Target::Http)
+            .map_err(|error| spoilt(error.to_string())),
+    }
+}
+
+fn refusal(error: &OriginError) -> Answer {
+    let status = match error.status() {
+        404 => Status::NotFound,
+        414 => Status::UriTooLong,
+        _ => Status::BadRequest,
+    };
+    Answer::new(status, error.to_string())
+}
+
+/// `playlist.m3u8` is one of the names under which people look for it.
+fn find_document(path: &str) -> Option<Document> {
+    match path.strip_suffix('/').unwrap_or(path) {
+        "/playlist.m3u" | "/playlist.m3u8" => Some(Document::Playlist),
+        "/epg.xml" => Some(Document::Guide),
+        "/epg.xml.gz" => Some(Document::GuideGzip),
+        _ => None,
     }
 }
 
@@ -232,6 +289,11 @@ fn find_multicast(target: &str) -> Option<Result<Target, Answer>> {
 mod tests {
     use super::*;
     use crate::proto::http::{Framing, OwnedHeaders};
+
+    /// Without services.
+    fn route(request: &Request, target: &str, config: &Config) -> Target {
+        super::route(request, target, config, None)
+    }
 
     fn request(method: Method) -> Request {
         Request {
@@ -387,6 +449,47 @@ mod tests {
             rest: "user:secret@h/a?r2h-token=hidden".to_owned(),
         };
         assert_eq!(format!("{url:?}"), "rtsp://***@h/a?r2h-token=***");
+    }
+
+    #[test]
+    fn services_are_served_although_urls_with_sources_are_not() {
+        let config = Config {
+            udpxy: false,
+            ..Config::default()
+        };
+        let routed = |target: &str, method, scheme, rest: &str| {
+            let rest = rest.to_owned();
+            let source = Source { scheme, rest };
+            super::route(&request(method), target, &config, Some(&source))
+        };
+        let target = routed("/A", Method::Get, SourceScheme::Rtsp, "h/a$b");
+        assert!(matches!(target, Target::Rtsp(url) if url.rest == "h/a$b"));
+        let target = routed("/A", Method::Get, SourceScheme::Http, "h/a$b");
+        assert!(matches!(target, Target::Http(url) if url.target() == "/a$b"));
+        let target = routed("/A", Method::Head, SourceScheme::Multicast, "239.0.0.1");
+        assert_eq!(target, Target::MulticastHead);
+        let target = routed("/A", Method::Get, SourceScheme::Multicast, "239.0.0.1?fcc=");
+        assert!(
+            matches!(target, Target::Answer(answer) if answer.status == Status::InternalServerError)
+        );
+        let target = routed("/status", Method::Get, SourceScheme::Rtsp, "h/");
+        assert_eq!(target, Target::Page(Page::Status));
+    }
+
+    #[test]
+    fn documents_have_their_names_and_may_end_in_a_slash() {
+        let found = |method, target: &str| route(&request(method), target, &Config::default());
+        for (target, document) in [
+            ("/playlist.m3u", Document::Playlist),
+            ("/playlist.m3u/?r2h-token=x", Document::Playlist),
+            ("/playlist.m3u8", Document::Playlist),
+            ("/epg.xml", Document::Guide),
+            ("/epg.xml.gz$x", Document::GuideGzip),
+        ] {
+            assert_eq!(found(Method::Head, target), Target::Document(document));
+        }
+        assert_eq!(status(Method::Get, "/Playlist.m3u"), Some(404));
+        assert_eq!(status(Method::Other, "/playlist.m3u"), Some(405));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Pure. Targets are those of requests as [`access`](super::access) granted them, below the prefix of all paths.
 
+use crate::playlist::Source;
+use crate::playlist::source::Scheme;
 use crate::proto::rewrite::token::TOKEN_NAME;
 use crate::proto::{query, seek, url};
 
@@ -38,16 +40,30 @@ impl Service {
             "http" => rest,
             _ => url::strip_label(rest),
         };
+        Some(Self::of_upstream(kind, scheme, rest))
+    }
+
+    /// The service that has a configured source, with the query of a request merged into it.
+    pub fn of_source(source: &Source) -> Self {
+        let kind = match source.scheme {
+            Scheme::Multicast => "rtp",
+            Scheme::Rtsp | Scheme::Rtsps => "rtsp",
+            Scheme::Http | Scheme::Https => "http",
+        };
+        Self::of_upstream(kind, source.scheme.name(), &source.rest)
+    }
+
+    fn of_upstream(kind: &'static str, scheme: &str, rest: &str) -> Self {
         let rest = match kind {
             "rtp" => OWN_OF_GROUPS
                 .iter()
                 .fold(rest.to_owned(), |rest, name| without(&rest, name)),
             _ => seek::without_own_parameters(rest),
         };
-        Some(Self {
+        Self {
             kind,
             upstream_url: url::redact(&format!("{scheme}://{rest}")).into_owned(),
-        })
+        }
     }
 }
 
@@ -140,6 +156,19 @@ mod tests {
         }
         for target in ["/", "/status", "/rtp", "/RTP/239.0.0.1", "/assets/a.png"] {
             assert_eq!(Service::named(target), None, "{target}");
+        }
+    }
+
+    #[test]
+    fn configured_source_is_called_like_one_in_a_target() {
+        for (scheme, rest, target) in [
+            (Scheme::Multicast, "239.0.0.1?fec=1", "/udp/239.0.0.1?fec=1"),
+            (Scheme::Rtsps, "u:p@h/a", "/rtsps/u:p@h/a"),
+            (Scheme::Http, "h/a?playseek=1", "/http/h/a"),
+        ] {
+            let rest = rest.to_owned();
+            let service = Service::of_source(&Source { scheme, rest });
+            assert_eq!(Service::named(target), Some(service), "{target}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Config;
 use super::parse::Rejected;
 use super::settings::{Setting, Value};
+use crate::playlist::Naming;
 
 /// Where a value comes from; of two, the greater one holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +35,12 @@ pub struct Sources(BTreeMap<&'static str, Source>);
 pub struct Draft {
     config: Config,
     sources: Sources,
+    /// As [`Config::services`], if a source has said something.
+    services: Option<String>,
 }
+
+/// What [`Sources`] calls the lines below `[services]`.
+const SERVICES: &str = "services";
 
 impl Source {
     /// Whether both are the same file, or both the command line.
@@ -52,6 +58,11 @@ impl Sources {
         let source = self.0.get(setting.subject());
         source.copied().unwrap_or(Source::Default)
     }
+
+    /// Where the last line of the services comes from.
+    pub fn of_services(&self) -> Source {
+        self.0.get(SERVICES).copied().unwrap_or(Source::Default)
+    }
 }
 
 impl Draft {
@@ -60,7 +71,19 @@ impl Draft {
         Draft {
             config,
             sources: Sources::default(),
+            services: None,
         }
+    }
+
+    /// Adds a line, without blanks at its ends, to the channel list below `[services]`.
+    pub fn add_service_line(&mut self, line: &str, source: Source) {
+        if !source.is_same_place(self.sources.of_services()) {
+            self.services = None;
+        }
+        let services = self.services.get_or_insert_default();
+        services.push_str(line);
+        services.push('\n');
+        self.sources.0.insert(SERVICES, source);
     }
 
     /// Reads one text of one setting.
@@ -84,8 +107,16 @@ impl Draft {
         Ok(())
     }
 
+    /// How links lead to services, as far as it has been said.
+    pub(super) fn naming(&self) -> Naming {
+        self.config.naming()
+    }
+
     /// The configuration, and where its values come from.
-    pub fn finish(self) -> (Config, Sources) {
+    pub fn finish(mut self) -> (Config, Sources) {
+        if let Some(services) = self.services {
+            self.config.services = services.into();
+        }
         (self.config, self.sources)
     }
 }

@@ -16,6 +16,7 @@ use super::problem::{Problem, Severity, shown};
 use super::service;
 use super::settings::{Setting, absent_by_key, by_key, listen};
 use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_PROBLEMS_MAX};
+use crate::playlist::{Builder, Fault, Naming, Origin};
 
 /// Reads a file whole, once: it may also be a pipe.
 ///
@@ -62,7 +63,15 @@ fn read_bounded(file: &File) -> io::Result<Vec<u8>> {
 pub fn apply(draft: &mut Draft, bytes: &[u8], index: usize, path: &Path) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut beyond = Vec::new();
-    let mut has_services = false;
+    let mut list = ServiceList::new(draft.naming());
+    let mut note = |number, said| match said {
+        Ok(()) => {}
+        Err(problem) if problems.len() < CONFIG_PROBLEMS_MAX => problems.push(Problem {
+            place: Some((path.to_owned(), number)),
+            ..problem
+        }),
+        Err(problem) => beyond.push(problem.severity),
+    };
     for line in ini::lines(bytes) {
         let source = Source::File {
             file: index,
@@ -71,24 +80,12 @@ pub fn apply(draft: &mut Draft, bytes: &[u8], index: usize, path: &Path) -> Vec<
         let said = match line.item {
             Item::Global { key, value } => global(draft, key, value, source),
             Item::Bind(text) => bind(draft, text, source),
-            Item::Service(_) if has_services => Ok(()),
-            Item::Service(_) => {
-                has_services = true;
-                Err(notice(
-                    "what stands below [services] has no effect in this version",
-                ))
-            }
+            Item::Service(text) => list.take(draft, text, source),
             Item::Fault(fault) => Err(wrong(None, fault.to_string())),
         };
-        match said {
-            Ok(()) => {}
-            Err(problem) if problems.len() < CONFIG_PROBLEMS_MAX => problems.push(Problem {
-                place: Some((path.to_owned(), line.number)),
-                ..problem
-            }),
-            Err(problem) => beyond.push(problem.severity),
-        }
+        note(line.number, said);
     }
+    note(list.last_line, list.end());
     if let Some(severity) = beyond.iter().max() {
         let text = format!("{}: {} more lines have problems", shown(path), beyond.len());
         problems.push(Problem::of_all(*severity, text));
@@ -144,6 +141,65 @@ fn bind(draft: &mut Draft, text: &str, source: Source) -> Result<(), Problem> {
             "[bind]: {} and what follows is left out",
             quoted(rest)
         ))),
+    }
+}
+
+/// The channel list below `[services]` of one file, in however many sections (playlist spec §2).
+struct ServiceList {
+    /// Reads the lines only for what is wrong with them.
+    builder: Builder,
+    /// [`HEADER`] has come.
+    has_begun: bool,
+    /// It has been said that it is missing.
+    is_complained_of: bool,
+    last_line: usize,
+}
+
+/// Begins the list; what stands before it is left out.
+const HEADER: &[u8] = b"#EXTM3U";
+
+impl ServiceList {
+    fn new(naming: Naming) -> Self {
+        let mut builder = Builder::new(naming);
+        builder.begin(Origin::Operator);
+        Self {
+            builder,
+            has_begun: false,
+            is_complained_of: false,
+            last_line: 0,
+        }
+    }
+
+    /// Takes a line, which is not blank.
+    fn take(&mut self, draft: &mut Draft, text: &[u8], source: Source) -> Result<(), Problem> {
+        if text.starts_with(b";") {
+            return Ok(());
+        }
+        if !self.has_begun && !text.starts_with(HEADER) {
+            let is_first = !std::mem::replace(&mut self.is_complained_of, true);
+            let text = "[services]: what stands before #EXTM3U is left out";
+            return if is_first { Err(notice(text)) } else { Ok(()) };
+        }
+        self.has_begun = true;
+        if let Source::File { line, .. } = source {
+            self.last_line = line;
+        }
+        let text = str::from_utf8(text)
+            .map_err(|_| wrong(None, "[services]: the line is not UTF-8".to_owned()))?;
+        draft.add_service_line(text, source);
+        self.builder.take(text).map_err(in_services)
+    }
+
+    fn end(&mut self) -> Result<(), Problem> {
+        self.builder.end().map_err(in_services)
+    }
+}
+
+fn in_services(fault: Fault) -> Problem {
+    let text = format!("[services]: {fault}");
+    match fault.loses_something() {
+        true => wrong(None, text),
+        false => notice(text),
     }
 }
 
@@ -241,10 +297,47 @@ mod tests {
             problem("[global]\nExternal_M3U = file:///x"),
             "Notice /x.conf:2: external-m3u has no effect in this version"
         );
+    }
+
+    #[test]
+    fn services_are_one_list_wherever_their_sections_stand() {
+        let text = "[services]\n#EXTM3U\n ; left out\n#EXTINF:-1,A\n[global]\nxff = yes\n[services]\n  rtp://239.0.0.1 \n\
+                    \n#EXTINF:-1,B\nigmp://239.0.0.1\n[bind]\n";
+        let (config, _, problems) = applied(text);
+        assert_eq!(problems, [""; 0]);
         assert_eq!(
-            problem("[services]\n#EXTM3U\n#EXTINF:-1,a\nrtp://239.0.0.1:1"),
-            "Notice /x.conf:2: what stands below [services] has no effect in this version"
+            &*config.services,
+            "#EXTM3U\n#EXTINF:-1,A\nrtp://239.0.0.1\n#EXTINF:-1,B\nigmp://239.0.0.1\n"
         );
+        assert_eq!(config.catalogue().finish().len(), 1);
+    }
+
+    #[test]
+    fn lines_of_services_without_their_effect_are_named() {
+        let text = "[services]\nrtp://239.0.0.1\nrtp://239.0.0.2\n#EXTM3U\n#EXTINF:-1\nrtp://239.0.0.1\n\
+                    #EXTINF:-1,A\nrtp://239.0.0.1?fcc=\nrtp://239.0.0.1\n#EXTINF:-1,B\n[global]\n";
+        let (_, _, problems) = applied(text);
+        let expected = [
+            "Notice /x.conf:2: [services]: what stands before #EXTM3U is left out",
+            "Wrong /x.conf:5: [services]: the entry has no name; give one behind a comma",
+            "Notice /x.conf:8: [services]: players get the URL as it is: fcc= is empty; accepted is fcc=host:port",
+            "Wrong /x.conf:9: [services]: no #EXTINF line stands in front of the URL",
+            "Wrong /x.conf:10: [services]: the entry before has no URL",
+        ];
+        assert_eq!(problems, expected);
+    }
+
+    #[test]
+    fn services_of_a_later_file_replace_those_of_an_earlier_one() {
+        let mut draft = Draft::new(Config::default());
+        for (index, name) in ["A", "B"].into_iter().enumerate() {
+            let text = format!("[services]\n#EXTM3U\n#EXTINF:-1,{name}\nrtp://239.0.0.1\n");
+            let problems = apply(&mut draft, text.as_bytes(), index, Path::new("/x"));
+            assert_eq!(problems, []);
+        }
+        let (config, sources) = draft.finish();
+        assert!(config.services.contains(",B\n") && !config.services.contains(",A\n"));
+        assert_eq!(sources.of_services(), Source::File { file: 1, line: 4 });
     }
 
     #[test]

@@ -22,9 +22,11 @@ mod user_name;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::limits;
+use crate::playlist::{self, Naming, Origin};
 use crate::proto::url::Host;
 
 pub use draft::{Draft, Source, Sources};
@@ -160,6 +162,9 @@ pub struct Config {
     pub status_page_path: String,
     /// Whether links in playlists begin with the path instead of scheme and host. Default false.
     pub use_relative_path_in_m3u: bool,
+    /// The channel list below `[services]`: its lines without blanks at their ends, each followed by a line feed. Default
+    /// empty.
+    pub services: Rc<str>,
     /// How often memberships are made known again, without leaving: whole seconds within
     /// [`MCAST_REJOIN_SECONDS`], never zero. Default `None`, never.
     pub mcast_rejoin_interval: Option<Duration>,
@@ -221,6 +226,27 @@ impl Config {
         own.as_deref().or(self.upstream_interface.as_deref())
     }
 
+    /// How links in playlists lead to services.
+    pub fn naming(&self) -> Naming {
+        Naming {
+            prefix: self.app_path_prefix.clone(),
+            token: self.r2h_token.as_ref().map(Token::encoded),
+            status_page_path: self.status_page_path.clone(),
+        }
+    }
+
+    /// A catalogue in the making that has the services of [`Config::services`]; another list may follow.
+    pub fn catalogue(&self) -> playlist::Builder {
+        let mut builder = playlist::Builder::new(self.naming());
+        builder.begin(Origin::Operator);
+        for line in self.services.lines() {
+            // Whoever read the configuration has told what is wrong.
+            let _ = builder.take(line);
+        }
+        let _ = builder.end();
+        builder
+    }
+
     /// Whether `X-Forwarded-For` is believed: also if `hostname` is a URL, which only a proxy in front makes
     /// necessary (server spec §6.3).
     pub fn believes_forwarded_for(&self) -> bool {
@@ -262,6 +288,7 @@ impl Default for Config {
             app_path_prefix: String::new(),
             status_page_path: "/status".to_owned(),
             use_relative_path_in_m3u: false,
+            services: Rc::default(),
             mcast_rejoin_interval: None,
             channel_linger: limits::CHANNEL_LINGER_DEFAULT,
             channels_lingering_max: limits::CHANNELS_LINGERING_MAX_DEFAULT,

@@ -29,6 +29,14 @@ pub fn file_text(config: &Config, sources: &Sources, files: &[PathBuf]) -> Strin
             }
         }
     }
+    if !config.services.is_empty() {
+        // Behind the header it would be a part of the list.
+        let source = origin(sources.of_services(), files);
+        text.push_str(&format!(
+            "\n# services: up to {source}\n[services]\n{}",
+            config.services
+        ));
+    }
     text
 }
 
@@ -80,7 +88,9 @@ mod tests {
     fn text_reads_back_as_the_same_configuration() {
         let said = "[global]\nr2h-token = s3 cret\nfast-start = off\nflush-interval = 2.5\nhostname = https://[::1]:8/a\n\
                     upstream-deny = all\nupstream-allow = 10.0.0.0/8,*.x.test\nupstream-deny = 10.1.1.1\nxff = on\n\
-                    [bind]\n::1 http-alt\n* 80\nfe80::1%eth0 81\n";
+                    [bind]\n::1 http-alt\n* 80\nfe80::1%eth0 81\n\
+                    [services]\n #EXTM3U x-tvg-url=\"http://h/\"\n; left out\n# a\n#EXTINF:-1,A\nrtp://239.0.0.1\n\
+                    [global]\n[services]\n#EXTINF:-1,B\nhttps://h/[x]\n";
         for said in ["", said] {
             let (config, sources) = read(said);
             let text = file_text(&config, &sources, &[PathBuf::from("/x")]);

@@ -31,12 +31,14 @@ impl Router {
     }
 
     /// Remembers a request for the access log, if there is one and the request is for media. `target` is what it asks
-    /// for below the prefix of all paths, and `routed` what that leads to, unless it was refused before.
+    /// for below the prefix of all paths, `service` the media if it names any, and `routed` what it leads to, unless it
+    /// was refused before.
     pub(super) fn begin_logged(
         &mut self,
         id: ClientId,
         request: &Request,
         target: &str,
+        service: Option<Service>,
         routed: Option<&Target>,
     ) {
         let config = &self.shared.config;
@@ -45,7 +47,6 @@ impl Router {
         if !self.access_log.is_open() {
             return;
         }
-        let service = Service::named(target);
         let is_probe = match &service {
             Some(service) => request.method == Method::Head && service.kind != "http",
             // A service that is no more is asked for like one that never was.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::Router;
 use super::close::CloseReason;
 use super::complaints::Complaint;
+use super::library::Named;
 use super::ready::Entity;
 use super::record::{Kind, Record};
 use super::slots::{ChannelId, ChannelSlot, ClientId, Feed, Gate, Subscriber, UpstreamId};
@@ -16,6 +17,7 @@ use crate::client::Request;
 use crate::client::access;
 use crate::client::response::{self, Answer, Status};
 use crate::client::route::{self, Target};
+use crate::client::service::Service;
 use crate::limits::CHANNELS_MAX;
 use crate::net::{GroupAddress, LookupId};
 use crate::proto::url::{self, Host, MulticastUrl};
@@ -61,13 +63,25 @@ impl Router {
         if let Some(address) = forwarded_for {
             log::debug!("client {id} ({peer}): forwarded for {address}");
         }
-        let routed = route::route(request, &granted.target, &self.shared.config);
+        let named = match self.named(&granted.target) {
+            Ok(named) => named,
+            Err(error) => {
+                log::error!("client {id} ({peer}): {error}");
+                let answer = Answer::new(Status::InternalServerError, error.to_string());
+                return self.turn_away(id, request, &answer);
+            }
+        };
+        let source = named.as_ref().map(|named| &named.source);
+        let is_trusted = named.as_ref().is_some_and(Named::is_trusted);
+        let routed = route::route(request, &granted.target, &self.shared.config, source);
         if routed.is_status()
             && let Err(answer) = access::check_status(request, &self.shared.config)
         {
             return self.turn_away(id, request, &answer);
         }
-        self.begin_logged(id, request, &granted.target, Some(&routed));
+        let service = source.map(Service::of_source);
+        let service = service.or_else(|| Service::named(&granted.target));
+        self.begin_logged(id, request, &granted.target, service, Some(&routed));
         let config = &self.shared.config;
         let Some(sink) = self.clients.get_mut(id) else {
             return;
@@ -100,16 +114,22 @@ impl Router {
                 let reply = resource.reply(request, config, granted.sets_cookie);
                 sink.client.answer_resource(reply, &self.shared);
             }
+            Target::Document(document) => {
+                self.serve_document(id, request, document, granted.sets_cookie);
+            }
             Target::Multicast(url) => self.attach(id, url),
-            Target::Http(url) => self.proxy(id, request, &url, granted.sets_cookie),
-            Target::Rtsp(url) => self.play(id, request, &url),
+            Target::Http(url) => self.proxy(id, request, &url, is_trusted, granted.sets_cookie),
+            Target::Rtsp(url) => self.play(id, request, &url, is_trusted),
         }
     }
 
     /// Answers a request that may not be served.
     fn turn_away(&mut self, id: ClientId, request: &Request, answer: &Answer) {
         let target = access::below_prefix(request, &self.shared.config);
-        self.begin_logged(id, request, &target, None);
+        let named = self.named(&target).ok().flatten();
+        let service = named.map(|named| Service::of_source(&named.source));
+        let service = service.or_else(|| Service::named(&target));
+        self.begin_logged(id, request, &target, service, None);
         let Some(sink) = self.clients.get_mut(id) else {
             return;
         };

@@ -25,14 +25,17 @@ use crate::upstream::http::{Fetch, HttpUpstream};
 
 impl Router {
     /// Makes the request of the upstream that `url` names, and gives its response to the client.
+    ///
+    /// `is_trusted` says that the operator has written the URL, so that it may lead to this host.
     pub(super) fn proxy(
         &mut self,
         id: ClientId,
         request: &Request,
         url: &HttpUrl,
+        is_trusted: bool,
         sets_cookie: bool,
     ) {
-        let fetch = match self.prepare(id, request, url, sets_cookie) {
+        let fetch = match self.prepare(id, request, url, is_trusted, sets_cookie) {
             Ok(fetch) => Rc::new(fetch),
             Err(answer) => return self.refuse(id, answer.status, &answer.detail),
         };
@@ -57,6 +60,7 @@ impl Router {
         id: ClientId,
         request: &Request,
         url: &HttpUrl,
+        is_trusted: bool,
         sets_cookie: bool,
     ) -> Result<Fetch, Answer> {
         let config = &self.shared.config;
@@ -87,7 +91,7 @@ impl Router {
             destination: Rc::new(Destination {
                 origin: Rc::clone(url.origin()),
                 interface,
-                is_local: self.is_local(id, request),
+                is_local: is_trusted || self.is_local(id, request),
             }),
             head: forward.encode(),
             has_body: !is_empty,
@@ -114,6 +118,19 @@ impl Router {
         interface: Option<&str>,
         token: Option<&str>,
     ) -> Links {
+        let prefix = &self.shared.config.app_path_prefix;
+        let mut links = Links::new(self.link_base(id, request), prefix, tls::IS_SUPPORTED);
+        if let Some(token) = token {
+            links = links.with_token(token);
+        }
+        if let Some(interface) = interface {
+            links = links.with_interface(interface);
+        }
+        links
+    }
+
+    /// What links in the answer to a request begin with; `/` is at the end.
+    pub(super) fn link_base(&self, id: ClientId, request: &Request) -> String {
         let config = &self.shared.config;
         let text = |name| {
             request
@@ -133,18 +150,10 @@ impl Router {
             forwarded_host: text("x-forwarded-host"),
             forwarded_proto: text("x-forwarded-proto"),
         };
-        let base = base.write().unwrap_or_else(|| match self.own_address(id) {
+        base.write().unwrap_or_else(|| match self.own_address(id) {
             Some(address) => format!("http://{address}{prefix}/"),
             None => format!("{prefix}/"),
-        });
-        let mut links = Links::new(base, prefix, tls::IS_SUPPORTED);
-        if let Some(token) = token {
-            links = links.with_token(token);
-        }
-        if let Some(interface) = interface {
-            links = links.with_interface(interface);
-        }
-        links
+        })
     }
 
     /// The address at which the client has reached this server.

@@ -16,6 +16,7 @@ pub mod flow;
 mod idle;
 pub mod invariants;
 mod leave;
+mod library;
 #[cfg(test)]
 mod observe;
 mod play;
@@ -54,6 +55,7 @@ use desk::Desk;
 use flow::{Limits, Waiters};
 use idle::Idles;
 use leave::Leaving;
+use library::Library;
 use ready::{Entity, Owners, RunQueue};
 use slots::{
     ChannelId, ChannelSlot, ClientId, ClientPipe, ClientSlot, Feed, ListenerId, ListenerSlot,
@@ -94,6 +96,8 @@ pub struct Router {
     waiters: Waiters,
     complaints: Complaints,
     access_log: AccessLog,
+    /// Channel lists and what comes of them.
+    library: Library,
     /// Who watches the status.
     desk: Desk,
     /// What this worker shares with the others.
@@ -144,6 +148,7 @@ impl Router {
             waiters: Waiters::default(),
             complaints: Complaints::default(),
             access_log: AccessLog::default(),
+            library: Library::new(&config),
             desk: Desk::default(),
             worker,
             reading: BTreeMap::new(),

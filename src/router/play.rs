@@ -22,7 +22,15 @@ use crate::upstream::rtsp::{Circumstances, RtspUpstream};
 
 impl Router {
     /// Begins a session for `url`, whose media the client gets; or what HEAD and `r2h-duration` ask for.
-    pub(super) fn play(&mut self, id: ClientId, request: &Request, url: &RtspUrl) {
+    ///
+    /// `is_trusted` says that the operator has written the URL, so that it may lead to this host.
+    pub(super) fn play(
+        &mut self,
+        id: ClientId,
+        request: &Request,
+        url: &RtspUrl,
+        is_trusted: bool,
+    ) {
         let (session_request, resolved) = match self.prepare_session(request, url) {
             Ok(prepared) => prepared,
             Err(answer) => return self.refuse(id, answer.status, &answer.detail),
@@ -42,7 +50,7 @@ impl Router {
             .or_else(|| config.rtsp_interface().map(str::to_owned));
         let circumstances = Circumstances {
             interface,
-            is_local: self.is_local(id, request),
+            is_local: is_trusted || self.is_local(id, request),
             stun: session_request.stun.clone(),
         };
         let seed = self.shared.net.random();

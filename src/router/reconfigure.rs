@@ -18,6 +18,7 @@ impl Router {
         self.shared
             .pool
             .resize(config.pool_buffers_max.saturating_mul(POOL_UNIT_BYTES));
+        self.library.reconfigure(&config);
         self.shared.config = config;
         let Self {
             channels, shared, ..

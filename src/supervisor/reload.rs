@@ -14,7 +14,7 @@ use super::message::{Change, Order};
 use crate::area::Seat;
 use crate::cli::Loaded;
 use crate::config::settings::{Applies, settings};
-use crate::config::{Config, Draft, file};
+use crate::config::{Config, Draft, Severity, file};
 use crate::listen::Listeners;
 use crate::net::tls::TlsConfig;
 use crate::pid_file::{self, PidFile};
@@ -189,11 +189,13 @@ fn memory(bytes: &[u8]) -> Result<Segment, String> {
 ///
 /// # Errors
 ///
-/// The first problem; there is none unless the two disagree about the form.
+/// The first problem that is more than a notice; there is none unless the two disagree about the form.
 pub(super) fn parse(text: &[u8]) -> Result<Config, String> {
     let mut draft = Draft::new(Config::default());
     let problems = file::apply(&mut draft, text, 0, Path::new(HANDED_ON));
-    match problems.first() {
+    let mut problems = problems.iter();
+    // What is remarked of a service has been told when the file was read.
+    match problems.find(|problem| problem.severity > Severity::Notice) {
         Some(problem) => Err(problem.to_string()),
         None => Ok(draft.finish().0),
     }
