@@ -116,7 +116,7 @@ impl std::error::Error for TransportError {}
 
 /// Decodes the `Transport` of a SETUP response.
 ///
-/// `TCP` or `interleaved=` anywhere means interleaved, anything else UDP. Names are case-insensitive. Numbers
+/// `TCP` anywhere or `interleaved=` means interleaved, anything else UDP. Names are case-insensitive. Numbers
 /// that make no sense count as absent: channels then are 0 and 1, server ports unknown.
 ///
 /// # Errors
@@ -129,8 +129,9 @@ pub fn decode(header: &str) -> Result<Choice, TransportError> {
         let mut pairs = parameters().filter_map(|parameter| parameter.split_once('='));
         pairs.find_map(|(key, value)| (key.trim() == name).then(|| value.trim()))
     };
-    if text.contains("tcp") || text.contains("interleaved=") {
-        let channels = value("interleaved").and_then(decode_channels);
+    let interleaved = value("interleaved");
+    if text.contains("tcp") || interleaved.is_some() {
+        let channels = interleaved.and_then(decode_channels);
         return Ok(Choice::Interleaved(channels.unwrap_or_default()));
     }
     if parameters().any(|parameter| parameter == "multicast") {
@@ -237,6 +238,15 @@ mod tests {
             ("RTP/AVP/TCP;unicast;interleaved=4-5", interleaved(4, 5)),
             ("MP2T/RTP/TCP;unicast", interleaved(0, 1)),
             ("RTP/AVP;unicast;interleaved=2", interleaved(2, 3)),
+            (
+                " rtp/avp/tcp ; unicast ; INTERLEAVED = 4 - 5 ",
+                interleaved(4, 5),
+            ),
+            ("RTP/AVP; unicast; Interleaved = 6-7", interleaved(6, 7)),
+            (
+                "RTP/AVP ; Unicast ; Source = 10.0.0.1 ; Server_Port = 6970 - 6971",
+                udp(Some("10.0.0.1"), Some((6970, 6971))),
+            ),
             ("RTP/AVP/TCP;interleaved=300-301", interleaved(0, 1)),
             ("RTP/AVP/TCP;interleaved=255", interleaved(0, 1)),
             ("RTP/AVP/TCP;interleaved=-", interleaved(0, 1)),

@@ -178,9 +178,11 @@ impl Session {
         match (step, status, self.server.offer) {
             // A server without OPTIONS may know DESCRIBE.
             (Step::Options, 405 | 501 | 551, _) => self.describe(now, actions),
-            // Some choke on a long list, some know only one kind.
-            (Step::Setup, 461, Offer::All) => self.offer(now, Offer::TcpOnly, actions),
-            (Step::Setup, 461, Offer::TcpOnly) if has_sockets => {
+            // Some choke on a long list and cannot say so, some know only one kind.
+            (Step::Setup, 400 | 406 | 451 | 461, Offer::All) => {
+                self.offer(now, Offer::TcpOnly, actions);
+            }
+            (Step::Setup, 400 | 406 | 451 | 461, Offer::TcpOnly) if has_sockets => {
                 self.offer(now, Offer::UdpOnly, actions);
             }
             // Any answer shows that the server lives.
@@ -195,7 +197,7 @@ impl Session {
         self.ask(now, Step::Setup, actions);
     }
 
-    /// Stores `ID[;timeout=SECONDS]`.
+    /// Stores `ID[;timeout=SECONDS]`, the number also with a fraction or in quotes.
     fn learn_session(&mut self, text: &str) -> Result<(), Error> {
         let mut parts = text.split(';').map(str::trim);
         let id = parts.next().unwrap_or_default();
@@ -205,7 +207,11 @@ impl Session {
         let timeout = parts
             .filter_map(|part| part.split_once('='))
             .find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))
-            .and_then(|(_, seconds)| message::decimal(seconds.trim()));
+            .and_then(|(_, seconds)| {
+                let digits = seconds.trim().trim_start_matches('"');
+                let digits = digits.split(|c: char| !c.is_ascii_digit()).next()?;
+                message::decimal(digits).filter(|_| !digits.is_empty())
+            });
         if let Some(seconds) = timeout {
             self.server.timeout = Some(Duration::from_secs(seconds.into()));
         }

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::super::super::rtp;
+use super::super::auth;
 use super::super::interleaved::Buffer;
 use super::super::stun;
 use super::*;
@@ -485,21 +486,23 @@ fn other_successes_and_preliminary_answers_are_understood() {
 
 #[test]
 fn refused_transports_are_offered_one_by_one() {
-    let mut talk = Talk::to_udp(URL);
-    talk.answer(200, "");
-    talk.answer(200, "");
-    talk.answer(461, "");
-    assert!(
-        talk.last()
-            .contains("\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n")
-    );
-    talk.answer(461, "");
-    let udp = "\r\nTransport: RTP/AVP;unicast;client_port=10000-10001\r\n";
-    assert!(talk.last().contains(udp), "{}", talk.last());
-    assert_eq!(
-        talk.answer(461, "")[0],
-        "failed 503 server answered SETUP with 461"
-    );
+    for status in [400, 406, 451, 461] {
+        let mut talk = Talk::to_udp(URL);
+        talk.answer(200, "");
+        talk.answer(200, "");
+        talk.answer(status, "");
+        assert!(
+            talk.last()
+                .contains("\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n")
+        );
+        talk.answer(status, "");
+        let udp = "\r\nTransport: RTP/AVP;unicast;client_port=10000-10001\r\n";
+        assert!(talk.last().contains(udp), "{}", talk.last());
+        assert_eq!(
+            talk.answer(status, "")[0],
+            format!("failed 503 server answered SETUP with {status}")
+        );
+    }
     let mut talk = Talk::to(URL);
     talk.answer(200, "");
     talk.answer(200, "");
@@ -591,6 +594,71 @@ fn stale_nonce_is_replaced_and_refusal_is_final() {
             "done"
         ]
     );
+}
+
+#[test]
+fn empty_password_is_a_password() {
+    for url in [
+        "rtsp://u@192.0.2.1:8554/live/ch1",
+        "rtsp://u:@192.0.2.1:8554/live/ch1",
+    ] {
+        let mut talk = Talk::to(url);
+        talk.answer(401, "WWW-Authenticate: Basic realm=\"r\"\r\n");
+        let last = talk.last();
+        assert!(last.contains("\r\nAuthorization: Basic dTo=\r\n"), "{last}");
+        let mut talk = Talk::to(url);
+        talk.answer(401, "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n");
+        // Computed with md5sum.
+        let response = "response=\"c939761b5c66e8c0bc226614c002eb25\"\r\n";
+        assert!(talk.last().contains(response), "{}", talk.last());
+        talk.answer(200, "");
+        assert!(
+            talk.last()
+                .contains("\r\nAuthorization: Digest username=\"u\"")
+        );
+    }
+}
+
+#[test]
+fn every_request_has_its_own_budget_of_answers() {
+    let mut talk = Talk::to("rtsp://u:p@192.0.2.1:8554/live/ch1");
+    let mut nonce = 0;
+    let mut refuse = |talk: &mut Talk| {
+        nonce += 1;
+        talk.answer(
+            401,
+            &format!("WWW-Authenticate: Digest nonce=\"{nonce}\"\r\n"),
+        );
+        assert!(
+            talk.last().contains(&format!("nonce=\"{nonce}\"")),
+            "{}",
+            talk.last()
+        );
+    };
+    for headers in ["", "", TCP, ""] {
+        for _ in 0..auth::ANSWERS_MAX {
+            refuse(&mut talk);
+        }
+        talk.answer(200, headers);
+    }
+    assert_eq!(talk.session.state, State::Playing);
+    for _ in 0..3 {
+        for keep_alives in [0, 0, 1] {
+            talk.receive(frame(0, &ts(1)));
+            assert_eq!(talk.wait(KEEP_ALIVE_MAX / 3).len(), keep_alives);
+        }
+        for _ in 0..auth::ANSWERS_MAX {
+            refuse(&mut talk);
+        }
+        // Beyond the budget a keep-alive is let be, and the stream goes on.
+        assert_eq!(
+            talk.answer(401, "WWW-Authenticate: Digest nonce=\"x\"\r\n"),
+            [""; 0]
+        );
+    }
+    assert!(talk.close()[0].starts_with("send TEARDOWN "));
+    refuse(&mut talk);
+    assert_eq!(talk.answer(200, ""), ["done"]);
 }
 
 #[test]
@@ -723,6 +791,10 @@ fn keep_alive_interval_is_half_the_timeout() {
         ("1", 1),
         ("0", 1),
         ("x", 30),
+        (" 20 ; x=1", 10),
+        ("\"20\"", 10),
+        ("20.5", 10),
+        ("99999999999", 30),
     ] {
         let talk = Talk::playing(&format!(
             "Session: a; Timeout={timeout}\r\nTransport: RTP/AVP/TCP\r\n"
