@@ -1,7 +1,7 @@
 //! Session descriptions, as far as one MPEG-TS needs them (RFC 8866; RFC 2326 appendix C).
 //!
-//! Only the first media section counts. Nothing is an error: a line that makes no sense is passed over, and
-//! an empty description is acceptable.
+//! Only one media section counts: the first that speaks of MPEG-TS, else the first of all. Nothing is an error: a line
+//! that makes no sense is passed over, and an empty description is acceptable.
 
 use std::str;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const MP2T: &str = "33";
 /// What a description says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sdp<'a> {
-    /// `a=control:` of the first media section, or of the session if there is none; not `*`, not empty.
+    /// `a=control:` of the section that counts, or of the session if there is none; not `*`, not empty.
     pub control: Option<&'a str>,
     /// Whether it speaks of MPEG-TS in RTP. A hint only.
     pub is_rtp: bool,
@@ -24,29 +24,49 @@ pub struct Sdp<'a> {
     pub duration: Option<Duration>,
 }
 
-/// Decodes a description. Lines may end in CRLF, LF or CR.
+/// Decodes a description. Lines may end in CRLF, LF or CR, and begin with blanks.
 pub fn decode(body: &[u8]) -> Sdp<'_> {
-    let lines = || {
-        body.split(|&byte| byte == b'\n' || byte == b'\r')
-            .filter_map(|line| str::from_utf8(line).ok())
-    };
-    let is_media = |line: &&str| line.starts_with("m=");
-    let has_media = lines().any(|line| is_media(&line));
-    let section = lines()
-        .skip_while(|line| has_media && !is_media(line))
-        .enumerate()
-        .take_while(|(at, line)| *at == 0 || !is_media(line))
-        .map(|(_, line)| line);
-    let control = section
-        .filter_map(|line| line.strip_prefix("a=control:"))
-        .map(str::trim)
-        .next();
-    let range = lines().find_map(|line| line.strip_prefix("a=range:npt="));
+    let lines: Vec<&str> = body
+        .split(|&byte| byte == b'\n' || byte == b'\r')
+        .filter_map(|line| str::from_utf8(line).ok())
+        .map(str::trim_start)
+        .collect();
+    let range = lines.iter().find_map(|line| {
+        let range = line.strip_prefix("a=range:")?;
+        range.trim_start().strip_prefix("npt=")
+    });
     Sdp {
-        control: control.filter(|control| !control.is_empty() && *control != "*"),
-        is_rtp: lines().any(says_rtp),
+        control: control(section(&lines)),
+        is_rtp: lines.iter().any(|line| says_rtp(line)),
         duration: range.and_then(decode_range),
     }
+}
+
+/// The lines of the media section that counts; all lines if there is no media section.
+fn section<'a, 'b>(lines: &'b [&'a str]) -> &'b [&'a str] {
+    // The first piece is what stands before the first `m=`, and every other one begins with it.
+    let mut sections: Vec<&[&str]> = Vec::new();
+    let mut rest = lines;
+    while let Some(at) = rest.iter().rposition(|line| line.starts_with("m=")) {
+        let (front, section) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+        sections.push(section);
+        rest = front;
+    }
+    sections.reverse();
+    let speaks_of_ts =
+        |section: &&&[&str]| section.iter().any(|line| says_rtp(line) || says_bare(line));
+    let section = sections.iter().find(speaks_of_ts).or(sections.first());
+    section.copied().unwrap_or(lines)
+}
+
+fn control<'a>(section: &[&'a str]) -> Option<&'a str> {
+    let mut controls = section
+        .iter()
+        .filter_map(|line| line.strip_prefix("a=control:"));
+    controls
+        .next()
+        .map(str::trim)
+        .filter(|control| !control.is_empty() && *control != "*")
 }
 
 /// `a=rtpmap:N MP2T/…`, or `m=` with an RTP profile and payload type 33.
@@ -67,6 +87,14 @@ fn says_rtp(line: &str) -> bool {
         && words.any(|word| word == MP2T)
 }
 
+/// `m=` with a profile that is MPEG-TS without RTP, such as `MP2T/UDP`.
+fn says_bare(line: &str) -> bool {
+    let mut words = line.split_ascii_whitespace();
+    let profile = line.starts_with("m=").then(|| words.nth(2)).flatten();
+    let front = profile.and_then(|profile| profile.get(..4));
+    front.is_some_and(|front| front.eq_ignore_ascii_case("MP2T"))
+}
+
 /// `START-END` in normal play time (RFC 2326 §3.6). An open end or `now` has no length.
 fn decode_range(text: &str) -> Option<Duration> {
     let text = text.trim();
@@ -74,7 +102,7 @@ fn decode_range(text: &str) -> Option<Duration> {
         return None;
     }
     let (start, end) = text.split_once('-')?;
-    decode_time(end)?.checked_sub(decode_time(start)?)
+    decode_time(end.trim())?.checked_sub(decode_time(start.trim())?)
 }
 
 /// Seconds, or `H:MM:SS`, both with an optional fraction.
@@ -116,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_is_that_of_the_first_media_section() {
+    fn control_is_that_of_the_section_that_counts() {
         for (text, expected) in [
             (
                 "m=video 0 RTP/AVP 33\r\na=control:trackID=2\r\n",
@@ -136,6 +164,32 @@ mod tests {
                 "m=video 0 RTP/AVP 33\na=control:t1\nm=audio 0 RTP/AVP 0\na=control:t2\n",
                 Some("t1"),
             ),
+            // MPEG-TS stands behind what cannot be passed on.
+            (
+                "m=audio 0 RTP/AVP 0\na=control:t1\nm=video 0 RTP/AVP 33\na=control:t2\n",
+                Some("t2"),
+            ),
+            (
+                "m=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\na=control:t1\n\
+                 m=video 0 RTP/AVP 97\na=rtpmap:97 MP2T/90000\na=control:t2\n\
+                 m=video 0 RTP/AVP 33\na=control:t3\n",
+                Some("t2"),
+            ),
+            (
+                "m=audio 0 RTP/AVP 0\na=control:t1\nm=video 0 mp2t/udp 33\na=control:t2\n",
+                Some("t2"),
+            ),
+            (
+                "m=audio 0 RTP/AVP 0\na=control:t1\nm=video 0 RTP/AVP 33\n",
+                None,
+            ),
+            // None does: the first.
+            (
+                "m=audio 0 RTP/AVP 0\na=control:t1\nm=video 0 RTP/AVP 96\na=control:t2\n",
+                Some("t1"),
+            ),
+            ("m=video 0\na=control:t1\nm=\na=control:t2\n", Some("t1")),
+            (" m=video 0 RTP/AVP 33\r a=control: t1 \r", Some("t1")),
             ("v=0\na=control:t1\n", Some("t1")),
             ("m=video 0 RTP/AVP 33\na=control: * \n", None),
             ("m=video 0 RTP/AVP 33\na=control:\n", None),
@@ -184,6 +238,8 @@ mod tests {
             let duration = decode(text.as_bytes()).duration;
             assert_eq!(duration, expected.map(Duration::from_micros), "{range}");
         }
+        let spaced = decode(b"a=range: npt=0 - 9.5 \r\n").duration;
+        assert_eq!(spaced, Some(Duration::from_millis(9500)));
         let long = format!("a=range:npt=0-{}", "0".repeat(62));
         assert_eq!(decode(long.as_bytes()).duration, None);
     }
