@@ -191,6 +191,26 @@ fn gstreamer_plays_over_udp() {
     }
 }
 
+/// GStreamer cannot play this file any faster, and says so; the client is told what it gets.
+#[test]
+fn gstreamer_is_asked_for_a_scale_and_says_what_it_plays() {
+    if !available() {
+        return;
+    }
+    let directory = TempDir::new();
+    let file = recording(&directory, 8, 4);
+    let peer = Peer::start(&file, "tcp", &[]);
+    let server = Server::start(&[]);
+    let path = format!("{}?r2h-scale=2", peer.path());
+    let (head, bytes) = watch(&server, &path, 1_000_000);
+    assert_eq!(peer.tool.stdout.wait("scale "), "scale 2");
+    assert!(head.contains("R2H-Playback-Scale: 1\r\n"), "{head}");
+    assert_beginning(&bytes, &file);
+    let refused = server.get(&format!("{}?r2h-scale=2%0d%0aX:y", peer.path()));
+    refused.assert_error(400, "Bad Request");
+    server.stop_empty();
+}
+
 /// VLC makes a stream of its own of what it plays, so only what a decoder says of it can be checked.
 #[test]
 fn vlc_plays_over_udp_when_it_is_offered_alone() {

@@ -43,9 +43,16 @@ if guard:
     factory.set_permissions(permissions)
 
 
+def say_scale(_, context):
+    result, scale = context.request.get_header(GstRtsp.RTSPHeaderField.SCALE, 0)
+    if result == GstRtsp.RTSPResult.OK:
+        print("scale", scale, flush=True)
+
+
 def connected(_, client):
     for request in ("setup", "play", "teardown"):
         client.connect(f"{request}-request", lambda *_, name=request: print(name, flush=True))
+    client.connect("play-request", say_scale)
     client.connect("closed", lambda _: print("closed", flush=True))
 
 

@@ -148,7 +148,11 @@ mod tests {
                 "http",
                 "https://h/${utc}.ts?c=%20",
             ),
-            ("/rtsp/h/?r2h-start=5&r2h-duration=1", "rtsp", "rtsp://h/"),
+            (
+                "/rtsp/h/?r2h-start=5&r2h-scale=2&r2h-duration=1",
+                "rtsp",
+                "rtsp://h/",
+            ),
             ("/rtp/nonsense", "rtp", "rtp://nonsense"),
         ] {
             let service = Service::named(target).expect(target);

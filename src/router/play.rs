@@ -84,6 +84,9 @@ impl Router {
         session_request
             .play_from(range.as_deref(), resolved.start.as_deref())
             .map_err(answer)?;
+        session_request
+            .play_at(resolved.scale.as_deref())
+            .map_err(answer)?;
         session_request.purpose = if request.method == Method::Head {
             Purpose::Probe
         } else if resolved.duration {
@@ -141,15 +144,19 @@ impl Router {
 /// Named in requests unless `--rtsp-user-agent` says otherwise.
 const USER_AGENT: &str = concat!("flowgate/", env!("CARGO_PKG_VERSION"));
 
-/// Status for a URL whose times cannot be used (RTSP spec §25).
+/// Status for a URL whose times cannot be used: the client's mistake, whoever is asked (time spec §12, weakness 12).
+///
+/// What is no URL at all is told as RTSP spec §25 has it.
 fn seek_status(error: &SeekError) -> Status {
     match error {
         SeekError::Value(_) | SeekError::TooLong { .. } => Status::NotFound,
-        SeekError::Url | SeekError::Start => Status::BadRequest,
-        SeekError::Unfilled
+        SeekError::Url
+        | SeekError::Start
+        | SeekError::Scale
+        | SeekError::Unfilled
         | SeekError::NotATime
         | SeekError::EndMissing
-        | SeekError::OutOfRange => Status::ServiceUnavailable,
+        | SeekError::OutOfRange => Status::BadRequest,
     }
 }
 

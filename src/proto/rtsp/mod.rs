@@ -42,7 +42,10 @@
 //!   then nothing that comes before the answer to PLAY is lost. RTCP's socket is read and given likewise.
 //! - **End of input.** All that was received, on every socket, is given before `finish`.
 //! - **Pausing.** For media over TCP the control connection is not read while the client is full. The session is told, and
-//!   writes keep-alives meanwhile. After `close` there is no client, and nothing is to be paused.
+//!   writes keep-alives meanwhile. After `close` there is no client, and nothing is to be paused. This is all the
+//!   pausing there is: PAUSE (RFC 2326 §10.6) is not sent. Its answer would stand behind the media that is not read,
+//!   and PLAY after it goes on elsewhere: at the present if the stream is live, and with a recording where the server
+//!   has stopped, or at the beginning, or nowhere, for servers differ. TCP goes on at the next byte.
 //! - **Unsent bytes.** A server that sends requests but does not read the answers could make the shell queue without
 //!   bound; it stops reading while [`UNSENT_BYTES_MAX`] bytes are unsent.
 //! - **The client and the sockets end apart.** `End` and `Failed` are about the client, which may be let go at once. The

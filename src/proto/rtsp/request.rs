@@ -28,6 +28,8 @@ pub struct Request {
     pub purpose: Purpose,
     /// `Range` of PLAY.
     pub range: Option<Value>,
+    /// `Scale` of PLAY: how fast, and backwards if negative.
+    pub scale: Option<Value>,
     /// `User-Agent`.
     pub user_agent: Value,
     /// Whether UDP may be offered.
@@ -47,6 +49,7 @@ impl Request {
             url: Url::parse(url)?,
             purpose: Purpose::Play,
             range: None,
+            scale: None,
             user_agent: Value::new("user agent", user_agent)?,
             udp: true,
             stun: None,
@@ -70,6 +73,18 @@ impl Request {
             }
             (None, None) => None,
         };
+        Ok(())
+    }
+
+    /// Sets how fast PLAY is to go: `scale` is a number as `Scale` carries it (RFC 2326 §12.34), `None` leaves it to
+    /// the server. What the server makes of it stands in its answer.
+    ///
+    /// # Errors
+    ///
+    /// `Message` for control characters.
+    pub fn play_at(&mut self, scale: Option<&str>) -> Result<(), Error> {
+        let scale = scale.map(|scale| Value::new("r2h-scale", scale));
+        self.scale = scale.transpose()?;
         Ok(())
     }
 }
@@ -98,6 +113,9 @@ mod tests {
     fn nothing_is_injected() {
         assert!(range(None, Some("1\r\nX: y")).is_err());
         assert!(range(Some("clock=\n"), None).is_err());
+        let mut request = Request::new("rtsp://h/", "a").unwrap();
+        assert!(request.play_at(Some("2\r\nX: y")).is_err());
+        assert_eq!(request.play_at(Some("2")), Ok(()));
         assert!(Request::new("rtsp://h/", "a\r\nX: y").is_err());
         assert!(Request::new("rtsp://h/\r\nX: y", "a").is_err());
     }

@@ -43,6 +43,12 @@ const MODE_BYTES_MAX: usize = 95;
 /// Longest value of `r2h-start`, bytes (RTSP spec §6).
 const START_BYTES_MAX: usize = 63;
 
+/// Digits of an `r2h-scale` before and behind the point.
+const SCALE_DIGITS_MAX: (usize, usize) = (3, 6);
+
+/// Greatest `r2h-scale`, forwards and backwards. Chosen: set-top boxes end at 64.
+const SCALE_MAX: f64 = 128.0;
+
 /// Range mode takes a begin that lies no further in the future than this for one that is now, seconds. Clocks differ;
 /// players allow for as much (time spec §10).
 const CLOCK_TOLERANCE_SECONDS: i64 = 10;
@@ -50,8 +56,11 @@ const CLOCK_TOLERANCE_SECONDS: i64 = 10;
 /// Names of the seek parameter where the URL chooses none, most important first.
 const SEEK_NAMES: [&str; 2] = ["playseek", "tvdr"];
 
-/// What the names of all other parameters for this server begin with.
+/// What the names of all other parameters for this server begin with, but [`SNAPSHOT`].
 const OWN_PREFIX: &str = "r2h-";
+
+/// With the value 1 it asks this server for a picture, and no RTSP server for anything (multicast spec §16).
+const SNAPSHOT: &str = "snapshot";
 
 /// What is encoded in a value that is not a time: all but letters, digits and marks without meaning in a query. All
 /// characters of times are among those left as they are.
@@ -80,7 +89,7 @@ pub struct ClientClock<'a> {
 /// What kind of upstream the URL belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// HTTP. `r2h-start` and `r2h-duration` mean nothing and pass through.
+    /// HTTP. `r2h-start`, `r2h-scale` and `r2h-duration` mean nothing and pass through.
     Http,
     /// RTSP.
     Rtsp,
@@ -99,6 +108,8 @@ pub struct Resolved {
     pub clock: Option<String>,
     /// RTSP without `clock`: the value of `r2h-start`, for `Range: npt=…-`. Digits, `:` and `.`, or `now`.
     pub start: Option<String>,
+    /// RTSP: the value of `r2h-scale`, for `Scale`. A decimal number from -128 to 128, not 0.
+    pub scale: Option<String>,
     /// RTSP: `r2h-duration=1`, only the length of the recording is wanted.
     pub duration: bool,
 }
@@ -120,6 +131,8 @@ pub enum SeekError {
     OutOfRange,
     /// `r2h-start` is not a normal play time (RFC 2326 §3.6).
     Start,
+    /// `r2h-scale` is not a scale (RFC 2326 §12.34).
+    Scale,
     /// The URL, or a part of it, exceeds `limit` bytes.
     TooLong {
         /// Which part.
@@ -147,6 +160,9 @@ impl fmt::Display for SeekError {
             SeekError::OutOfRange => f.write_str("a time lies outside the years 0 to 9999"),
             SeekError::Start => f.write_str(
                 "r2h-start is not a play time; accepted are seconds like 90.5, times like 0:01:30, and now",
+            ),
+            SeekError::Scale => f.write_str(
+                "r2h-scale is not a scale; accepted are numbers from -128 to 128 other than 0, like 2, 0.5 or -4",
             ),
             SeekError::TooLong { part, limit } => write!(f, "{part} is longer than {limit} bytes"),
         }
@@ -215,7 +231,10 @@ pub fn resolve(
         if resolved.clock.is_none() {
             resolved.start = start.as_deref().map(play_time).transpose()?.flatten();
         }
+        let scale = query::take(&mut resolved.url, "r2h-scale");
+        resolved.scale = scale.as_deref().map(play_scale).transpose()?.flatten();
         let duration = query::take(&mut resolved.url, "r2h-duration");
+        resolved.url = query::remove(&resolved.url, SNAPSHOT, |parameter| parameter.value == "1");
         resolved.duration = duration.as_deref() == Some("1");
     }
     check_length("the URL for the upstream", &resolved.url, URL_BYTES_MAX)?;
@@ -229,7 +248,7 @@ pub fn without_own_parameters(url: &str) -> String {
     if let Some(name) = control.seek_name.or_else(|| usual_name(&url)) {
         url = query::remove(&url, &name, |_| true);
     }
-    for name in ["r2h-start", "r2h-duration"] {
+    for name in ["r2h-start", "r2h-scale", "r2h-duration"] {
         query::take(&mut url, name);
     }
     url
@@ -243,7 +262,7 @@ fn may_concern_this_server(url: &str) -> bool {
         front.is_some_and(|front| front.eq_ignore_ascii_case(prefix.as_bytes()))
     };
     let is_ours = |piece: &str| {
-        let mut prefixes = SEEK_NAMES.iter().chain(&[OWN_PREFIX]);
+        let mut prefixes = SEEK_NAMES.iter().chain(&[OWN_PREFIX, SNAPSHOT]);
         prefixes.any(|prefix| has_prefix(piece, prefix))
     };
     url.contains(['{', '}']) || url.split(['?', '&']).skip(1).any(is_ours)
@@ -442,6 +461,26 @@ fn play_time(raw: &str) -> Result<Option<String>, SeekError> {
         _ if is_play_time => Ok(Some(text)),
         _ => Err(SeekError::Start),
     }
+}
+
+/// The raw value of `r2h-scale`, checked, since it becomes a header. `None` if it is empty.
+fn play_scale(raw: &str) -> Result<Option<String>, SeekError> {
+    let text = percent_decode(raw).map_err(|_| SeekError::Scale)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let size = text.strip_prefix('-').unwrap_or(&text);
+    let (whole, fraction) = size.split_once('.').unwrap_or((size, "0"));
+    let is_number = |digits: &str, digits_max| {
+        (1..=digits_max).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
+    };
+    let (whole_max, fraction_max) = SCALE_DIGITS_MAX;
+    let is_sound = is_number(whole, whole_max) && is_number(fraction, fraction_max);
+    let size: f64 = size.parse().map_err(|_| SeekError::Scale)?;
+    if !is_sound || size == 0.0 || size > SCALE_MAX {
+        return Err(SeekError::Scale);
+    }
+    Ok(Some(text))
 }
 
 fn check_length(part: &'static str, text: &str, limit: usize) -> Result<(), SeekError> {

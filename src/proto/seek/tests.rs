@@ -54,8 +54,8 @@ fn control_parameters_are_removed_and_the_rest_stays() {
         ),
         ("/a?xr2h-token=s&r2h-token", "/a?xr2h-token=s&r2h-token"),
         (
-            "/a?snapshot=1&fcc=%41&fec=5&B=+&&c",
-            "/a?snapshot=1&fcc=%41&fec=5&B=+&&c",
+            "/a?snapshot=2&fcc=%41&fec=5&B=+&&c",
+            "/a?snapshot=2&fcc=%41&fec=5&B=+&&c",
         ),
         ("/a?", "/a?"),
         ("/a", "/a"),
@@ -354,6 +354,65 @@ fn wrong_play_times_are_refused() {
         ask(&long, "", Service::Rtsp),
         Err(too_long("r2h-start", 63))
     );
+}
+
+#[test]
+fn scales_are_numbers_within_bounds() {
+    for (value, expected) in [
+        ("2", Some("2")),
+        ("0.5", Some("0.5")),
+        ("-4", Some("-4")),
+        ("%2D1.250000", Some("-1.250000")),
+        ("128", Some("128")),
+        ("-128.0", Some("-128.0")),
+        ("0.000001", Some("0.000001")),
+        ("", None),
+    ] {
+        let resolved = rtsp(&format!("/a?R2H-Scale={value}&b=1&r2h-scale=9"));
+        assert_eq!(resolved.scale.as_deref(), expected, "{value}");
+        assert_eq!(resolved.url, "/a?b=1", "{value}");
+    }
+    for value in [
+        "0",
+        "-0",
+        "0.000",
+        "128.1",
+        "-129",
+        "1000",
+        "+2",
+        "--2",
+        "2x",
+        "1.",
+        ".5",
+        "1.2.3",
+        "1e1",
+        "inf",
+        "NaN",
+        "0.0000001",
+        "1%0d%0aX:y",
+        "1%20",
+        "%zz",
+        "٢",
+    ] {
+        let error = ask(&format!("/a?r2h-scale={value}"), "", Service::Rtsp);
+        assert_eq!(error, Err(SeekError::Scale), "{value}");
+    }
+    let http = ask("/a?r2h-scale=x", "", Service::Http).unwrap();
+    assert_eq!((http.url.as_str(), http.scale), ("/a?r2h-scale=x", None));
+}
+
+#[test]
+fn a_picture_is_not_asked_of_an_rtsp_server() {
+    for (url, expected) in [
+        ("/a?snapshot=1", "/a"),
+        ("/a?b=1&Snapshot=1&snapshot=1&c=2", "/a?b=1&c=2"),
+        // What asks this server for nothing is the other's own.
+        ("/a?snapshot=10&snapshot=", "/a?snapshot=10&snapshot="),
+        ("/a?xsnapshot=1", "/a?xsnapshot=1"),
+    ] {
+        assert_eq!(rtsp(url).url, expected, "{url}");
+        assert_eq!(ask(url, "", Service::Http).unwrap().url, url);
+    }
 }
 
 #[test]
@@ -710,6 +769,7 @@ fn errors_say_what_is_accepted() {
         SeekError::EndMissing,
         SeekError::OutOfRange,
         SeekError::Start,
+        SeekError::Scale,
         too_long("the URL", URL_BYTES_MAX),
     ] {
         let text = error.to_string();
@@ -731,6 +791,7 @@ fn any_url() -> impl Strategy<Value = String> {
         1 => Just("r2h-ifname".to_owned()),
         1 => Just("r2h-token".to_owned()),
         1 => Just("r2h-start".to_owned()),
+        1 => Just("r2h-scale".to_owned()),
         1 => "[a-z]{1,3}",
     ];
     let value = prop_oneof![
@@ -774,6 +835,8 @@ proptest! {
                 let is_clock = |c: char| c.is_ascii_digit() || c == 'T' || c == 'Z';
                 prop_assert!(resolved.clock.iter().all(|clock| clock.len() == 16 && clock.chars().all(is_clock)));
                 let is_play_time = |c: char| c.is_ascii_digit() || ":.now".contains(c);
+                let is_scale = |c: char| c.is_ascii_digit() || ".-".contains(c);
+                prop_assert!(resolved.scale.iter().all(|scale| scale.chars().all(is_scale)));
                 prop_assert!(resolved.start.iter().all(|start| start.chars().all(is_play_time)));
             }
         }

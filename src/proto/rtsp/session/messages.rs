@@ -289,7 +289,7 @@ impl Session {
     /// Follows a redirect: a 3xx, or the server's REDIRECT.
     fn redirected(&mut self, now: Instant, location: Option<&str>, actions: &mut Vec<Action>) {
         let is_playing = self.state == State::Playing;
-        if is_playing && self.request.range.is_some() {
+        if is_playing && (self.request.range.is_some() || self.request.scale.is_some()) {
             // A recording would begin again where the client already was.
             return self.end(now, actions);
         }

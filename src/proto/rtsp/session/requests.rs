@@ -7,7 +7,9 @@ use log::debug;
 use super::super::error::{ConnectError, Error};
 use super::super::message::{Method, RequestHead, Value};
 use super::super::transport::Offer;
-use super::{Action, Awaited, CONNECT_WAIT, KEEP_ALIVE_WAIT, REPLY_WAIT, Session, State, Step};
+use super::{
+    Action, Awaited, CONNECT_WAIT, KEEP_ALIVE_WAIT, REPLY_WAIT, Request, Session, State, Step,
+};
 
 impl Session {
     pub(super) fn connect(&mut self, now: Instant, actions: &mut Vec<Action>) {
@@ -122,7 +124,11 @@ impl Session {
                 let offer = self.server.offer.encode(ports);
                 headers.push(("Transport", Value::new("Transport", offer)?));
             }
-            Step::Play => headers.extend(self.request.range.clone().map(|range| ("Range", range))),
+            Step::Play => {
+                let Request { range, scale, .. } = &self.request;
+                headers.extend(range.clone().map(|range| ("Range", range)));
+                headers.extend(scale.clone().map(|scale| ("Scale", scale)));
+            }
             Step::Options | Step::KeepAlive | Step::Teardown => {}
         }
         if matches!(step, Step::Describe | Step::Setup)

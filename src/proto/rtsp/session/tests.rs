@@ -662,6 +662,36 @@ fn every_request_has_its_own_budget_of_answers() {
 }
 
 #[test]
+fn scale_is_asked_of_play_alone_and_what_comes_of_it_is_told() {
+    for (start, lines) in [
+        (None, "Scale: -4\r\n"),
+        (Some("90"), "Range: npt=90-\r\nScale: -4\r\n"),
+    ] {
+        let mut request = Request::new(URL, AGENT).unwrap();
+        request.udp = false;
+        request.play_from(None, start).unwrap();
+        request.play_at(Some("-4")).unwrap();
+        let mut talk = Talk::with(request);
+        talk.connect();
+        for headers in ["", "", TCP] {
+            talk.answer(200, headers);
+        }
+        assert_eq!(
+            talk.last(),
+            format!(
+                "PLAY {URL} RTSP/1.0\r\nCSeq: 4\r\nUser-Agent: flowgate/1\r\nSession: abc\r\n{lines}\r\n"
+            )
+        );
+        talk.answer(200, "Scale: -2.0\r\n");
+        let said = talk.receive(frame(0, &ts(1)));
+        assert_eq!(said[0], "playing rtsp tcp-interleaved mp2t-direct -2");
+        talk.close();
+        let with_scale = talk.sent.iter().filter(|request| request.contains("Scale"));
+        assert_eq!(with_scale.count(), 1);
+    }
+}
+
+#[test]
 fn impossible_challenges_fail() {
     let first = |url: &str, status, headers: &str| Talk::to(url).answer(status, headers)[0].clone();
     let user = "rtsp://u:p@h/";
