@@ -1,6 +1,6 @@
 //! RTSP sessions over real sockets: a test speaks for the server.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Shutdown, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::*;
@@ -669,6 +669,37 @@ fn recent_time_is_asked_of_play_and_an_older_one_passed_on() {
 }
 
 #[test]
+fn head_tells_all_that_is_known() {
+    let mut bench = Bench::new(Config::default());
+    let client = bench.ask(
+        "GET",
+        &bench.address().to_string(),
+        "?r2h-scale=1.5&snapshot=1",
+    );
+    let server = bench.accept();
+    let request = bench.serve(&server, "OPTIONS ", "");
+    assert!(request.contains("/live/ch1 RTSP/1.0\r\n"), "{request}");
+    let request = bench.expect(&server, "DESCRIBE ");
+    reply(&server, &request, 200, "", DESCRIPTION);
+    bench.serve(&server, "SETUP ", TCP);
+    let request = bench.serve(
+        &server,
+        "PLAY ",
+        "Scale: 1.500000\r\nRange: npt=10.25-40.5\r\n",
+    );
+    assert!(request.contains("\r\nScale: 1.5\r\n"), "{request}");
+    (&server).write_all(&frames(0..1)).expect("it is taken");
+    let (head, _) = bench.read_stream(&client, payloads(0..1).len());
+    assert_eq!(
+        head,
+        "HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n\
+         R2H-Upstream-Protocol: rtsp\r\nR2H-Upstream-Transport: tcp-interleaved\r\n\
+         R2H-Upstream-Payload: mp2t-rtp\r\nR2H-Playback-Scale: 1.5\r\n\
+         R2H-Playback-Range: npt=10.25-40.5\r\nR2H-Media-Duration: 30.25\r\n\r\n"
+    );
+}
+
+#[test]
 fn names_are_looked_up() {
     let mut bench = Bench::new(Config::default());
     let host = format!("localhost:{}", bench.address().port());
@@ -685,6 +716,131 @@ fn names_are_looked_up() {
     let answer = bench.read_to_end(&client);
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains(&unknown), "{answer}");
+}
+
+/// What a server does in place of an answer.
+#[derive(Clone, Copy)]
+enum Fault {
+    Status(u16, &'static str),
+    Says(&'static str),
+    HangsUp,
+}
+
+#[test]
+fn every_failing_answer_is_told_at_once() {
+    let mut bench = Bench::new(Config::default());
+    let steps = ["OPTIONS ", "DESCRIBE ", "SETUP ", "PLAY "];
+    for failing in 0..steps.len() {
+        let faults = [
+            (Fault::Status(400, ""), "with 400"),
+            (Fault::Status(401, ""), "URL has no user"),
+            (Fault::Status(403, ""), "with 403"),
+            (Fault::Status(404, ""), "with 404"),
+            (Fault::Status(453, ""), "with 453"),
+            (Fault::Status(454, ""), "with 454"),
+            (Fault::Status(461, ""), "with 461"),
+            (Fault::Status(500, ""), "with 500"),
+            (Fault::Status(503, ""), "with 503"),
+            (Fault::Status(301, ""), "redirect without Location"),
+            (Fault::Status(302, "Location: http://h/\r\n"), "redirect: "),
+            (Fault::Status(303, "Location: rtsp://:1/\r\n"), "redirect: "),
+            (Fault::Status(200, "a b: c\r\n"), "malformed"),
+            (Fault::Status(200, "a: \u{1}\r\n"), "malformed"),
+            (
+                Fault::Says("RTSP/1.0 200 OK\r\nContent-Length: 70000\r\n\r\n"),
+                "body longer",
+            ),
+            (
+                Fault::Says("RTSP/1.0 200 OK\r\nContent-Length: x\r\n\r\n"),
+                "malformed",
+            ),
+            (Fault::HangsUp, "server closed"),
+        ];
+        for (fault, expected) in faults {
+            let client = bench.watch();
+            let server = bench.accept();
+            for (step, method) in steps.into_iter().enumerate().take(failing + 1) {
+                if step < failing {
+                    bench.serve(&server, method, if method == "SETUP " { TCP } else { "" });
+                    continue;
+                }
+                let request = bench.expect(&server, method);
+                match fault {
+                    Fault::Status(status, headers) => {
+                        reply(&server, &request, status, headers, "");
+                    }
+                    Fault::Says(text) => write(&server, text),
+                    Fault::HangsUp => {}
+                }
+                // A list of transports that is refused is offered one by one.
+                if let (2, Fault::Status(status @ (400 | 461), _)) = (step, fault) {
+                    for _ in 0..2 {
+                        let request = bench.expect(&server, method);
+                        reply(&server, &request, status, "", "");
+                    }
+                }
+            }
+            if let Fault::HangsUp = fault {
+                server.shutdown(Shutdown::Both).expect("it is open");
+            }
+            let answer = bench.read_to_end(&client);
+            let method = steps[failing];
+            assert!(answer.starts_with("HTTP/1.1 503 "), "{method}: {answer}");
+            let told = answer
+                .lines()
+                .find_map(|line| line.strip_prefix("X-Flowgate-Error: RTSP: "))
+                .unwrap_or_default();
+            assert!(told.contains(expected), "{method}, {expected}: {answer}");
+            // Whoever has said yes to SETUP is told that it is over.
+            let mut text = Vec::new();
+            bench.work(|router| {
+                receive(&server, &mut text);
+                if text.ends_with(b"\r\n\r\n") {
+                    let request = String::from_utf8(std::mem::take(&mut text)).expect("text");
+                    assert!(request.starts_with("TEARDOWN "), "{request}");
+                    reply(&server, &request, 200, "", "");
+                }
+                router.upstreams.is_empty()
+            });
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_wrongly_is_refused_without_asking_anybody() {
+    let mut bench = Bench::new(Config::default());
+    let host = bench.address().to_string();
+    let long = "x".repeat(2048);
+    for (host, rest, status) in [
+        ("", "", 503),
+        (":554", "", 503),
+        ("u%zz@h", "", 503),
+        ("h:0", "", 503),
+        ("h:65536", "", 503),
+        ("[::1", "", 503),
+        (&host, &*format!("?{long}"), 404),
+        (&host, "?playseek=%zz", 404),
+        (&host, "?playseek=1%0d%0aX:y", 404),
+        (&host, "?r2h-start=5%0d%0aX:y", 400),
+        (&host, "?r2h-scale=0", 400),
+        (&host, "/{utc}?playseek=tomorrow", 400),
+        (&host, "/{end}?playseek=99990101000000", 400),
+        (&host, "?playseek={utc}", 400),
+        (
+            &host,
+            "/{utc}?playseek=99991231235959&r2h-seek-offset=1",
+            400,
+        ),
+    ] {
+        let client = bench.ask("GET", host, rest);
+        let answer = bench.read_to_end(&client);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{host} {rest}: {answer}"
+        );
+        assert!(answer.contains("\r\nX-Flowgate-Error: "), "{answer}");
+        assert!(bench.origin.accept().is_err(), "{rest}: somebody is asked");
+    }
 }
 
 #[test]
