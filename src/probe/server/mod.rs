@@ -8,12 +8,14 @@ mod detect;
 mod http;
 mod peer;
 mod runs;
+mod shared;
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use self::peer::{Effect, Peer, Shared};
+use self::peer::{Effect, Peer};
+use self::shared::Shared;
 use super::options::ServerOptions;
 use super::output::Output;
 use super::turns::{Place, Turns};
