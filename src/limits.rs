@@ -356,6 +356,9 @@ pub const PROBE_HELLO_WAIT: Duration = Duration::from_secs(10);
 pub const PROBE_REPLY_WAIT: Duration = Duration::from_secs(2);
 /// Each address of a server is tried for so long.
 pub const PROBE_CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// Descriptors of a probe that are no connections, or not one that `-c` counts: standard streams, the event queue and
+/// what wakes it, the listener, the control connection, files.
+pub const PROBE_DESCRIPTORS_BESIDES: u64 = 32;
 /// Connections that are being made at a time: what a backlog takes.
 pub const PROBE_CONNECTING_MAX: usize = 256;
 /// Once all connections have ended, the control connection may take this long to show whether the other end is gone.

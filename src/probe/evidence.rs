@@ -83,19 +83,102 @@ const FIELDS: &[(&str, usize, usize)] = &[
     ("total_rto_time", 244, 4),
 ];
 
+/// Parts of a byte: name, offset, lowest bit and number of bits on a little-endian machine, and the length from which
+/// on a kernel is known to fill them.
+const BITS: &[(&str, usize, u8, u8, usize)] = &[
+    ("snd_wscale", 6, 0, 4, 104),
+    ("rcv_wscale", 6, 4, 4, 104),
+    ("delivery_rate_app_limited", 7, 0, 1, 168),
+    ("fastopen_client_fail", 7, 1, 2, 240),
+];
+
 /// The value of a field, if this kernel has it.
 pub fn value(info: &TcpInfo, field: Field) -> Option<u64> {
     let (_, offset, width) = FIELDS.iter().find(|(name, ..)| *name == field.name())?;
     read(info, *offset, *width)
 }
 
-/// All fields under their names; those that this kernel lacks are null.
-pub fn to_json(info: &TcpInfo) -> Map<String, Value> {
-    let mut object = Map::new();
-    for (name, offset, width) in FIELDS {
-        object.insert((*name).to_owned(), read(info, *offset, *width).into());
+/// The fields of one `tcp_info`, each known or not. Small, because ten thousand connections keep one each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpFields {
+    values: [u64; FIELDS.len()],
+    bits: [u8; BITS.len()],
+    /// A bit for each of `values`, and behind them for each of `bits`, that is known.
+    known: u64,
+    /// What the kernel returned, bytes.
+    length: Option<u64>,
+}
+
+const _: () = assert!(FIELDS.len() + BITS.len() <= u64::BITS as usize);
+
+impl TcpFields {
+    /// What this kernel says.
+    pub fn of(info: &TcpInfo) -> Self {
+        Self {
+            length: Some(info.len() as u64),
+            ..Self::gather(
+                |number| {
+                    let (_, offset, width) = FIELDS[number];
+                    read(info, offset, width)
+                },
+                |number| read_bits(info, number),
+            )
+        }
     }
-    object
+
+    /// What another end has said by [`TcpFields::to_json`]; whatever is missing or no number is unknown.
+    pub fn parse(object: &Map<String, Value>) -> Self {
+        let number = |name: &str| object.get(name).and_then(Value::as_u64);
+        Self {
+            length: number("len"),
+            ..Self::gather(
+                |index| number(FIELDS[index].0),
+                |index| number(BITS[index].0).and_then(|bits| bits.try_into().ok()),
+            )
+        }
+    }
+
+    /// All fields under their names; those that are not known are null. `len` is what the kernel returned, bytes.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let values = self.values.into_iter();
+        let bits = self.bits.into_iter().map(u64::from);
+        let values = values.chain(bits).enumerate();
+        let values = values.map(|(number, value)| (self.known >> number & 1 == 1).then_some(value));
+        let names = FIELDS.iter().map(|(name, ..)| *name);
+        let names = names.chain(BITS.iter().map(|(name, ..)| *name));
+        let mut object: Map<_, _> = names
+            .zip(values)
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
+        object.insert("len".into(), self.length.into());
+        object
+    }
+
+    /// Length of the `tcp_info` that the kernel returned, bytes.
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    fn gather(value: impl Fn(usize) -> Option<u64>, bits: impl Fn(usize) -> Option<u8>) -> Self {
+        let mut known = 0;
+        let mut note = |number: usize, is_known: bool| known |= u64::from(is_known) << number;
+        let values = std::array::from_fn(|number| {
+            let value = value(number);
+            note(number, value.is_some());
+            value.unwrap_or(0)
+        });
+        let bits = std::array::from_fn(|number| {
+            let bits = bits(number);
+            note(FIELDS.len() + number, bits.is_some());
+            bits.unwrap_or(0)
+        });
+        Self {
+            values,
+            bits,
+            known,
+            length: None,
+        }
+    }
 }
 
 fn read(info: &TcpInfo, offset: usize, width: usize) -> Option<u64> {
@@ -109,6 +192,16 @@ fn read(info: &TcpInfo, offset: usize, width: usize) -> Option<u64> {
             .map(|bytes| u64::from(u32::from_ne_bytes(bytes))),
         _ => info.field(offset).map(u64::from_ne_bytes),
     }
+}
+
+fn read_bits(info: &TcpInfo, number: usize) -> Option<u8> {
+    let (_, offset, lowest, count, length) = BITS[number];
+    let shift = match cfg!(target_endian = "big") {
+        true => 8 - lowest - count,
+        false => lowest,
+    };
+    let [byte] = info.field(offset).filter(|_| info.len() >= length)?;
+    Some(byte >> shift & ((1 << count) - 1))
 }
 
 /// Why a sender was blocked (probe spec B.8.4).
@@ -277,11 +370,40 @@ mod tests {
         let old = info(192, &[("rwnd_limited", 5), ("snd_cwnd", 10)]);
         assert_eq!(value(&old, Field::RwndLimited), Some(5));
         assert_eq!(value(&old, Field::SndWnd), None);
-        let json = to_json(&old);
+        let json = TcpFields::of(&old).to_json();
         assert_eq!(json["snd_cwnd"], 10);
         assert!(json["snd_wnd"].is_null() && json["delivered"].is_null());
         assert_eq!(json["sndbuf_limited"], 0, "it ends at byte 192");
-        assert!(to_json(&info(191, &[]))["sndbuf_limited"].is_null());
+        let shorter = TcpFields::of(&info(191, &[])).to_json();
+        assert!(shorter["sndbuf_limited"].is_null());
+    }
+
+    #[test]
+    fn fields_that_another_end_has_told_are_as_they_were() {
+        for length in [0, 104, 192, 280] {
+            let fields = TcpFields::of(&info(length, &[]));
+            assert_eq!(TcpFields::parse(&fields.to_json()), fields, "{length}");
+        }
+        assert_eq!(TcpFields::parse(&Map::new()).to_json()["len"], Value::Null);
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn parts_of_bytes_are_told_apart() {
+        let mut bytes = [0; 240];
+        (bytes[6], bytes[7]) = (0xa7, 0b101);
+        let json = TcpFields::of(&TcpInfo::of(&bytes)).to_json();
+        assert_eq!(
+            (&json["snd_wscale"], &json["rcv_wscale"]),
+            (&7.into(), &10.into())
+        );
+        assert_eq!(json["delivery_rate_app_limited"], 1);
+        assert_eq!(json["fastopen_client_fail"], 2);
+        let old = TcpFields::of(&TcpInfo::of(&bytes[..160])).to_json();
+        assert!(
+            old["delivery_rate_app_limited"].is_null(),
+            "it says nothing there"
+        );
     }
 
     #[test]

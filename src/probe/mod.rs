@@ -50,6 +50,7 @@ use self::options::{ClientOptions, Command, Directions, Json, ServerOptions};
 use self::output::Output;
 use self::server::Server;
 use self::wire::Direction;
+use crate::limits::PROBE_DESCRIPTORS_BESIDES;
 use crate::net::mio::MioNet;
 use crate::net::tls::{TlsConfig, TlsServer};
 use crate::sys::{self, signal::Signal};
@@ -102,7 +103,16 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     }))
 }
 
-fn serve(options: ServerOptions) -> Result<u8, String> {
+fn serve(mut options: ServerOptions) -> Result<u8, String> {
+    if let Some(most) = connections_that_fit()
+        && most < options.connections_max
+    {
+        complain(&format!(
+            "takes {most} connections at a time, not {}: the limit of open descriptors (ulimit -Hn) allows no more",
+            options.connections_max
+        ));
+        options.connections_max = most.max(1);
+    }
     let certificate = options.certificate.as_ref();
     let tls = certificate
         .map(|(certificate, key)| TlsServer::load(certificate, key))
@@ -118,6 +128,14 @@ fn serve(options: ServerOptions) -> Result<u8, String> {
 }
 
 fn measure(options: &ClientOptions) -> Result<u8, String> {
+    if let Some(most) = connections_that_fit()
+        && most < options.connections as usize
+    {
+        return Err(format!(
+            "-c {}: the limit of open descriptors (ulimit -Hn) allows {most} connections",
+            options.connections
+        ));
+    }
     let tls = match options.is_insecure {
         true => TlsConfig::trusting_everybody(),
         false => TlsConfig::load(options.authorities.as_deref()),
@@ -192,12 +210,21 @@ fn worse(one: u8, other: u8) -> u8 {
     if rank(other) > rank(one) { other } else { one }
 }
 
-fn network(tls: TlsConfig) -> Result<MioNet, String> {
-    if let Err(error) = sys::process::raise_descriptor_limit() {
-        complain(&format!(
-            "the limit of open descriptors stays as it is: {error}"
-        ));
+/// How many connections this process may have, once its limit of open descriptors is as high as it may be; `None` if
+/// that cannot be known.
+fn connections_that_fit() -> Option<usize> {
+    match sys::process::raise_descriptor_limit() {
+        Ok(limit) => usize::try_from(limit.saturating_sub(PROBE_DESCRIPTORS_BESIDES)).ok(),
+        Err(error) => {
+            complain(&format!(
+                "the limit of open descriptors stays as it is: {error}"
+            ));
+            None
+        }
     }
+}
+
+fn network(tls: TlsConfig) -> Result<MioNet, String> {
     let mut net =
         MioNet::new(tls).map_err(|error| format!("the system gives no event queue: {error}"))?;
     net.install_signals(&[Signal::Stop, Signal::Interrupt], &[])

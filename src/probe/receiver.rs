@@ -226,6 +226,7 @@ impl Receiver {
             at: since.unwrap_or_default().as_secs_f64(),
             state: state.to_owned(),
             step: self.schedule.index() as u64,
+            since: self.schedule.since(now).unwrap_or_default().as_secs_f64(),
             consumed: self.consumed,
             unread,
             window,

@@ -122,6 +122,11 @@ impl Schedule {
         behind.into_iter().any(|step| matches!(step, Step::Hold(_)))
     }
 
+    /// How long it has been in the current step; `None` before the first byte.
+    pub fn since(&self, now: Instant) -> Option<Duration> {
+        Some(now.saturating_duration_since(self.began_at?))
+    }
+
     /// Notes payload that was read; the first of it starts the clock.
     pub fn note_read(&mut self, now: Instant, bytes: u64) {
         self.began_at.get_or_insert(now);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::evidence::{self, Class, Witness};
+use super::evidence::{Class, TcpFields, Witness};
 use super::wire::{self, milli};
 use crate::net::TcpInfo;
 
@@ -165,7 +165,7 @@ impl Sender {
                 + current.map_or(0.0, |interval| interval.length),
             unsent: queue.unsent,
             unacked: queue.unacked,
-            tcp: info.map(evidence::to_json),
+            tcp: info.map(|info| Box::new(TcpFields::of(info))),
         }
     }
 
@@ -222,10 +222,15 @@ pub struct SenderView {
     /// As in [`SendQueue`].
     pub unacked: Option<u64>,
     /// `tcp_info` by name.
-    pub tcp: Option<Map<String, Value>>,
+    pub tcp: Option<Box<TcpFields>>,
 }
 
 impl SenderView {
+    /// How long it has been blocked at most, seconds.
+    pub fn longest_s(&self) -> f64 {
+        self.longest.map_or(0.0, |interval| interval.length)
+    }
+
     /// As a JSON object.
     pub fn to_json(&self) -> Value {
         json!({
@@ -236,7 +241,7 @@ impl SenderView {
             "blocked_s": milli(self.blocked_s),
             "unsent": self.unsent,
             "unacked": self.unacked,
-            "tcp": self.tcp,
+            "tcp": self.tcp.as_ref().map(|tcp| tcp.to_json()),
         })
     }
 
@@ -251,7 +256,10 @@ impl SenderView {
             blocked_s: wire::seconds(object, "blocked_s"),
             unsent: wire::optional(object, "unsent"),
             unacked: wire::optional(object, "unacked"),
-            tcp: object.get("tcp").and_then(Value::as_object).cloned(),
+            tcp: object
+                .get("tcp")
+                .and_then(Value::as_object)
+                .map(|tcp| Box::new(TcpFields::parse(tcp))),
         })
     }
 }

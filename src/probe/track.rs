@@ -84,6 +84,8 @@ pub enum Reason {
     NoFlow,
     /// The connection was never made.
     NotConnected,
+    /// The sender was held back already when the hold began, and all through it.
+    BlockedBefore,
     /// The run took longer than `--timeout`.
     Timeout,
     /// The connection ended behind the hold, before everything had arrived.
@@ -92,7 +94,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    const ALL: [Reason; 17] = [
+    const ALL: [Reason; 18] = [
         Reason::Propagates,
         Reason::Altered,
         Reason::Lost,
@@ -108,6 +110,7 @@ impl Reason {
         Reason::SenderUnknown,
         Reason::NoFlow,
         Reason::NotConnected,
+        Reason::BlockedBefore,
         Reason::Timeout,
         Reason::EndedEarly,
     ];
@@ -135,6 +138,7 @@ impl Reason {
             Reason::SenderUnknown => "sender_unknown",
             Reason::NoFlow => "no_flow",
             Reason::NotConnected => "not_connected",
+            Reason::BlockedBefore => "blocked_before",
             Reason::Timeout => "timeout",
             Reason::EndedEarly => "ended_early",
         }
@@ -159,6 +163,9 @@ impl fmt::Display for Reason {
             Reason::SenderUnknown => "nothing is known about the sender",
             Reason::NoFlow => "nothing was read before the hold",
             Reason::NotConnected => "the connection was not made",
+            Reason::BlockedBefore => {
+                "the sender was held back already before the hold, and all through it"
+            }
             Reason::Timeout => "the run took longer than --timeout",
             Reason::EndedEarly => "the connection ended before everything had arrived",
         })
@@ -384,7 +391,8 @@ impl Track {
         {
             return;
         }
-        let (state, step) = (report.state.clone(), report.step);
+        let (at, since, step) = (report.at, report.since, report.step);
+        let (holds, waits) = (report.state == "hold", report.state == "wait");
         if report.consumed > 0 {
             // A report may come late, but never early.
             let first_at = now.checked_sub(Duration::from_secs_f64(report.at));
@@ -396,12 +404,17 @@ impl Track {
         if self.free[0].is_some() && self.free[1].is_none() {
             self.gap = self.gap.max(report.gap);
         }
+        // Word of a step comes late where everything is busy, so it counts from when the step began.
+        let step_at = self.first_byte_at.and_then(|first_at| {
+            let began = Duration::from_secs_f64((at - since).max(0.0));
+            Some(first_at.checked_add(began)?.min(now))
+        });
+        let step_at = step_at.unwrap_or(now);
         self.receiver = Some(report);
-        match state.as_str() {
-            "hold" => self.begin_hold(now),
-            "wait" => {}
-            _ if self.is_in_hold() && step > 0 => self.end_hold(now),
-            _ => {}
+        if holds {
+            self.begin_hold(step_at);
+        } else if !waits && step > 0 && self.is_in_hold() {
+            self.end_hold(step_at);
         }
         self.look_where_bytes_are();
     }
@@ -489,6 +502,11 @@ impl Track {
             (None, _) if self.receiver.is_none() => (Verdict::Inconclusive, Reason::NoStall),
             (None, _) if rules.hold < rules.stall_min => {
                 (Verdict::Inconclusive, Reason::HoldTooShort)
+            }
+            (None, _)
+                if hold.accepted == 0 && sender.longest_s() >= rules.stall_min.as_secs_f64() =>
+            {
+                (Verdict::Inconclusive, Reason::BlockedBefore)
             }
             (None, _) if hold.ended_at.is_none() => (Verdict::Inconclusive, Reason::NoStall),
             (None, _) => match rules.offered {
@@ -598,18 +616,18 @@ mod tests {
         track.note_sender(start + 100 * MS, view(6000, 0), &rules);
         track.note_receiver(start + 100 * MS, report(11, "hold", 1, 5000));
         track.note_sender(start + 1200 * MS, view(6000, 1100), &rules);
-        track.note_receiver(start + 1200 * MS, report(12, "hold", 1, 5000));
+        track.note_receiver(start + 1200 * MS, report(22, "hold", 1, 5000));
         track.note_sender(start + 1300 * MS, view(6000, 1200), &rules);
-        track.note_receiver(start + 1300 * MS, report(13, "hold", 1, 5000));
+        track.note_receiver(start + 1300 * MS, report(23, "hold", 1, 5000));
         track
     }
 
     fn finish(track: &mut Track, start: Instant, accepted: u64, consumed: u64) {
-        track.note_receiver(start + 2000 * MS, report(20, "read", 2, 5500));
+        track.note_receiver(start + 2000 * MS, report(30, "read", 2, 5500));
         track.note_sender(start + 2014 * MS, view(accepted, 0), &rules());
         let last = Report {
             is_final: true,
-            ..report(30, "drain", 3, consumed)
+            ..report(40, "drain", 3, consumed)
         };
         track.note_receiver(start + 3000 * MS, last);
     }
@@ -664,7 +682,7 @@ mod tests {
         let mut track = stalled(start);
         let wrong = Report {
             bad_at: Some(0),
-            ..report(14, "hold", 1, 5000)
+            ..report(24, "hold", 1, 5000)
         };
         track.note_receiver(start, wrong);
         assert_eq!(
@@ -739,10 +757,46 @@ mod tests {
     }
 
     #[test]
+    fn late_word_of_a_hold_does_not_make_the_stall_older_than_it() {
+        let (rules, start) = (rules(), start());
+        let mut track = Track::new(true);
+        track.note_receiver(start, report(10, "read", 0, 5000));
+        track.note_sender(start + 2900 * MS, view(5000, 1900), &rules);
+        // It began after 2 s of the receiver's clock, which is 1 s after the first report.
+        let late = Report {
+            at: 2.0,
+            since: 0.0,
+            ..report(11, "hold", 1, 5000)
+        };
+        track.note_receiver(start + 3000 * MS, late);
+        assert_eq!(track.hold.expect("a hold").began_at, start + 1000 * MS);
+        track.note_sender(start + 3100 * MS, view(5000, 2100), &rules);
+        assert!(track.hold.expect("a hold").stall.is_some());
+    }
+
+    #[test]
+    fn a_sender_that_was_held_back_all_the_time_says_nothing() {
+        let (rules, start) = (rules(), start());
+        let mut track = Track::new(true);
+        let blocked = |length| SenderView {
+            longest: view(5000, length).blocked,
+            ..view(5000, length)
+        };
+        track.note_sender(start, blocked(2000), &rules);
+        track.note_receiver(start, report(1, "hold", 1, 5000));
+        track.note_sender(start + 9000 * MS, blocked(11_000), &rules);
+        track.note_receiver(start + 9900 * MS, report(100, "read", 2, 5000));
+        assert_eq!(
+            track.verdict(&rules, false),
+            (Verdict::Inconclusive, Reason::BlockedBefore)
+        );
+    }
+
+    #[test]
     fn a_stall_without_end_is_inconclusive() {
         let start = start();
         let mut track = stalled(start);
-        track.note_receiver(start + 2000 * MS, report(20, "read", 2, 5500));
+        track.note_receiver(start + 2000 * MS, report(30, "read", 2, 5500));
         assert_eq!(
             track.verdict(&rules(), false),
             (Verdict::Inconclusive, Reason::NotResumed)

@@ -294,6 +294,8 @@ pub struct Report {
     pub state: String,
     /// Number of the current step, from 0.
     pub step: u64,
+    /// Seconds since that step began.
+    pub since: f64,
     /// Payload bytes read.
     pub consumed: u64,
     /// Bytes that wait in the kernel and in this program, framing included.
@@ -320,6 +322,7 @@ impl Report {
             "inq": self.unread,
             "rcv_wnd": self.window,
             "bad_at": self.bad_at,
+            "since": milli(self.since),
             "gap": milli(self.gap),
             "final": self.is_final,
         })
@@ -342,6 +345,7 @@ impl Report {
             unread: optional(object, "inq"),
             window: optional(object, "rcv_wnd"),
             bad_at: optional(object, "bad_at"),
+            since: seconds(object, "since"),
             gap: seconds(object, "gap"),
             is_final: flag(object, "final", false)?,
         })
