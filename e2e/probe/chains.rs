@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{ProbeServer, Run, probe};
 use crate::proxy::nginx::Nginx;
-use crate::support::server::{PROGRAM, Server};
+use crate::support::server::Server;
 use crate::support::tool::{self, Tool};
 use crate::support::{SOON, TempDir, wait_for};
 
@@ -329,54 +329,4 @@ fn connect_proxy() -> u16 {
         }
     });
     port
-}
-
-/// Ten thousand connections take memory by the kilobyte and not by the buffer (probe spec B.14).
-#[test]
-#[ignore = "takes half a minute and twenty thousand descriptors; run it by name"]
-fn ten_thousand_connections_in_one_process() {
-    let server = ProbeServer::start(&["--max-connections", "10100"]);
-    let before = crate::support::proc::resident_bytes(server.tool.pid());
-    let url = format!("tcp://127.0.0.1:{}", server.port);
-    let mut command = Command::new(PROGRAM);
-    command.args([
-        "probe", "client", &url, "--quiet", "--json", "-c", "10000", "--sample", "2s",
-    ]);
-    command.args([
-        "--warmup",
-        "5s",
-        "--hold",
-        "20s",
-        "--resume",
-        "10s",
-        "--timeout",
-        "120s",
-    ]);
-    command.args([
-        "--rate",
-        "10k",
-        "--payload",
-        "4096",
-        "--rcvbuf",
-        "4096",
-        "--sndbuf",
-        "4096",
-    ]);
-    let mut client = Tool::start(&mut command);
-    client.stdout.wait_within(SOON * 6, "\"phase\":\"hold\"");
-    let each = |pid, before: u64| (crate::support::proc::resident_bytes(pid) - before) / 10_000;
-    println!(
-        "per connection: client {} bytes, server {} bytes",
-        each(client.pid(), 0),
-        each(server.tool.pid(), before)
-    );
-    let status = client.wait(SOON * 18);
-    let last = client.stdout.all().pop().unwrap_or_default();
-    let result: serde_json::Value = serde_json::from_str(&last).expect("a result");
-    println!(
-        "{status}: verdict {}, late samples {}",
-        result["verdict"], result["late_samples"]
-    );
-    assert!(result["error"].is_null(), "{}", result["error"]);
-    assert_eq!(result["conns"].as_array().map(Vec::len), Some(10_000));
 }

@@ -3,6 +3,7 @@
 mod chains;
 mod direct;
 mod failing;
+mod many;
 mod peers;
 mod relay;
 

@@ -6,6 +6,7 @@ client PORT     sends parameters, five messages of 1000 bytes, and closes
 
 import asyncio
 import json
+import socket
 import sys
 
 import websockets
@@ -26,8 +27,11 @@ async def serve(websocket):
 
 
 async def run_server():
-    # A small queue, so that the library itself holds little.
-    async with websockets.serve(serve, "127.0.0.1", 0, max_queue=1, read_limit=4096, max_size=1 << 24) as server:
+    # A small queue and a small window, so that neither the library nor the kernel takes in seconds of a slow reader's
+    # work: a sender gets on again soon after each message.
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    async with websockets.serve(serve, sock=listener, max_queue=1, read_limit=4096, max_size=1 << 24) as server:
         print("port", server.sockets[0].getsockname()[1], flush=True)
         await asyncio.Future()
 

@@ -124,6 +124,19 @@ pub(crate) fn resident_bytes(pid: u32) -> u64 {
         << 10
 }
 
+/// How many descriptors a process of ours may have if it raises its own limit as far as it may.
+pub(crate) fn descriptor_limit() -> u64 {
+    let limits = fs::read_to_string("/proc/self/limits").expect("limits of our own");
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let hard = line.and_then(|line| line.split_whitespace().nth(1));
+    match hard.expect("a limit") {
+        "unlimited" => u64::MAX,
+        number => number.parse().expect("a number"),
+    }
+}
+
 /// Signals the process ignores, as a bit mask.
 pub(crate) fn ignored_signals(pid: u32) -> u64 {
     let status = status(pid);
