@@ -3,6 +3,7 @@
 //! A constant says whether its value was measured, comes from a standard or was chosen. Bounds that only one
 //! protocol core needs live beside it (`proto`).
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 // ---- Buffers ----------------------------------------------------------------------------------------------
@@ -211,13 +212,13 @@ pub const PIPE_BYTES: usize = 1 << 20;
 /// A body that has this much left, for a client that may be given as much, goes through a pipe. Chosen: opening
 /// one costs about as much as copying this.
 pub const PIPED_BODY_BYTES_MIN: usize = 256 << 10;
-/// A body that moves at least this fast, bytes within [`FAST_BODY_TIME`] …
-pub const FAST_BODY_BYTES: usize = 1 << 20;
-/// (10 MiB/s)
-pub const FAST_BODY_TIME: Duration = Duration::from_millis(100);
-/// … is taken in pieces of this many bytes. Measured: with many downloads at once, waking up for less costs half
+/// How fast a body moves is looked at each time so many bytes of it have come.
+pub const FAST_BODY_SAMPLE_BYTES: usize = 1 << 20;
+/// A fast body is taken in pieces of what comes in this time …
+pub const FAST_BODY_PIECE_TIME: Duration = Duration::from_millis(5);
+/// … within these bounds; a slower one as it comes. Measured: with many downloads at once, waking up for less costs half
 /// as much again as the bytes themselves.
-pub const FAST_BODY_PIECE_BYTES: usize = 256 << 10;
+pub const FAST_BODY_PIECE_BYTES: RangeInclusive<usize> = 64 << 10..=512 << 10;
 /// What has come of a piece is not left waiting for longer than this.
 pub const FAST_BODY_PIECE_WAIT: Duration = Duration::from_millis(10);
 /// The next address of a host is tried when the one before has been silent for this long (RFC 8305 §5 recommends

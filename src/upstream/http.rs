@@ -12,9 +12,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    FAST_BODY_BYTES, FAST_BODY_PIECE_BYTES, FAST_BODY_PIECE_WAIT, FAST_BODY_TIME,
-    HEAD_TRICKLE_FACTOR, PIPE_BYTES, PIPED_BODY_BYTES_MIN, UPSTREAM_BYTES_PER_TURN,
-    UPSTREAM_READ_BYTES, UPSTREAM_READ_BYTES_FAST,
+    FAST_BODY_PIECE_WAIT, HEAD_TRICKLE_FACTOR, PIPE_BYTES, PIPED_BODY_BYTES_MIN,
+    UPSTREAM_BYTES_PER_TURN, UPSTREAM_READ_BYTES, UPSTREAM_READ_BYTES_FAST,
 };
 use crate::net::{Edge, Io, PipeId, SocketId, Writer};
 use crate::pool::{Charge, Packet};
@@ -25,6 +24,7 @@ use crate::shared::Shared;
 
 use super::connect::{Connecting, Progress, SocketChange};
 use super::connection::{Connection, Destination};
+use super::pieces::Pieces;
 use super::{Ending, Grant, Outcome, Upstream, UpstreamError, Wait, freeze};
 
 /// A request to be made of a server: everything that does not change when it is made again.
@@ -73,40 +73,6 @@ pub struct HttpUpstream {
     collected: Charge,
     /// Scratch for one read.
     actions: Vec<Action>,
-}
-
-/// How fast a body moves. One that moves fast is taken in large pieces, because every piece costs a wake-up.
-#[derive(Debug, Clone, Copy)]
-struct Pieces {
-    large: bool,
-    /// When `bytes` were last reset.
-    since: Instant,
-    bytes: usize,
-}
-
-impl Pieces {
-    fn new(now: Instant) -> Self {
-        Self {
-            large: false,
-            since: now,
-            bytes: 0,
-        }
-    }
-
-    /// Notes `count` bytes, behind which `left` more will come. Returns how many bytes are to make an edge, if
-    /// that changes.
-    fn note(&mut self, count: usize, left: u64, now: Instant) -> Option<usize> {
-        let before = self.large;
-        self.bytes += count;
-        if self.bytes >= FAST_BODY_BYTES {
-            self.large = now.saturating_duration_since(self.since) <= FAST_BODY_TIME;
-            (self.since, self.bytes) = (now, 0);
-        }
-        // The last piece would never be enough.
-        self.large &= left >= 2 * FAST_BODY_PIECE_BYTES as u64;
-        let bytes = if self.large { FAST_BODY_PIECE_BYTES } else { 1 };
-        (self.large != before).then_some(bytes)
-    }
 }
 
 enum Phase {
@@ -216,7 +182,7 @@ impl Upstream for HttpUpstream {
             Phase::Connecting(connecting) => connecting.deadline(),
             Phase::Open(_) => {
                 let (_, _, at) = self.wait(paused, shared)?;
-                let piece = self.pieces.large.then_some(FAST_BODY_PIECE_WAIT);
+                let piece = self.pieces.are_large().then_some(FAST_BODY_PIECE_WAIT);
                 Some(piece.map_or(at, |piece| self.progress_at + piece))
             }
             Phase::Closed => None,
@@ -612,7 +578,7 @@ impl HttpUpstream {
         let Some((wait, waited, at)) = self.wait(paused, shared) else {
             return;
         };
-        if self.pieces.large && self.progress_at + FAST_BODY_PIECE_WAIT <= shared.now {
+        if self.pieces.are_large() && self.progress_at + FAST_BODY_PIECE_WAIT <= shared.now {
             self.pieces = Pieces::new(shared.now);
             if let Phase::Open(connection) = &mut self.phase {
                 // What waits makes an edge.

@@ -13,6 +13,7 @@
 pub mod connect;
 pub mod connection;
 pub mod http;
+mod pieces;
 pub mod rtsp;
 
 use std::fmt;
