@@ -77,6 +77,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
     fn pieces_follow_the_speed_and_say_so_once() {
         let start = Instant::now();
         let mut pieces = Pieces::new(start);
@@ -96,6 +97,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
     fn nothing_waits_for_a_piece_that_will_not_be_full() {
         let start = Instant::now();
         let mut pieces = Pieces::new(start);
