@@ -169,6 +169,28 @@ fn five_restarts_in_a_row_leave_the_service_up() {
 }
 
 #[test]
+fn an_idle_program_ends_and_is_replaced_at_once() {
+    let mut server = Server::start(&["-w", "2"]);
+    server
+        .log()
+        .wait_count(SOON, 2, "ready to accept connections");
+    let before = server.workers();
+    let began = Instant::now();
+    server.signal(libc::SIGUSR1);
+    wait_for(SOON, "new workers", || {
+        let now = server.workers();
+        (now.len() == 2 && now.iter().all(|pid| !before.contains(pid))).then_some(())
+    });
+    let replaced = began.elapsed();
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.wait(SOON).code(), Some(0));
+    let ended = began.elapsed() - replaced;
+    // Each takes milliseconds. Clients would be given a second and more.
+    assert!(replaced < Duration::from_millis(900), "{replaced:?}");
+    assert!(ended < Duration::from_millis(900), "{ended:?}");
+}
+
+#[test]
 fn a_short_body_is_completed_when_the_program_is_told_to_stop() {
     let mut server = Server::start(&["--upstream-allow", "loopback"]);
     let (mut connection, mut body) = relay_half_a_body(&server);

@@ -290,7 +290,8 @@ impl Router {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if !self.run.is_empty() {
+        // What was given up between two ticks is to be freed, and may be the last thing to wait for.
+        if !self.run.is_empty() || !self.graveyard.is_empty() {
             return Some(Duration::ZERO);
         }
         let settle_at = self.quiet_since.map(|since| since + SETTLE_WAIT);
