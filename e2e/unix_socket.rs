@@ -309,3 +309,38 @@ fn no_new_client_of_a_socket_is_taken_on_while_stopping() {
     drop(held);
     assert!(server.wait(SOON).success());
 }
+
+#[test]
+fn one_worker_is_woken_for_a_client_and_all_have_their_turn() {
+    const CLIENTS: usize = 40;
+    if !tool::have(&["strace"]) {
+        return;
+    }
+    let (_directory, path) = place();
+    let server = Server::start(&["-w", "4", "-l", text(&path)]);
+    server
+        .log()
+        .wait_count(SOON, 4, "ready to accept connections");
+    let workers = server.workers();
+    let mut strace = Command::new("strace");
+    strace.args(["-e", "trace=accept4,accept"]);
+    strace.args(workers.iter().map(|pid| format!("--attach={pid}")));
+    let mut strace = Tool::start(&mut strace);
+    strace.stderr.wait_count(SOON, 4, "attached");
+    for _ in 0..CLIENTS {
+        get(&path, "/nothing").assert_error(404, "Not Found");
+    }
+    // After each client the worker that was woken finds nobody else; one that is woken in vain finds nobody at all.
+    strace.stderr.wait_count(SOON, CLIENTS, "EAGAIN");
+    strace.signal(libc::SIGINT);
+    strace.wait(SOON);
+    let in_vain = strace.stderr.count(|line| line.contains("EAGAIN")) - CLIENTS;
+    // One that has not gone back to sleep yet may be told as well.
+    assert!(in_vain < CLIENTS / 2, "{in_vain} times in vain");
+    for worker in 0..4 {
+        let from = format!("[Worker {worker}] New client localhost");
+        let served = server.log().count(|line| line.starts_with(&from));
+        assert!(served >= CLIENTS / 8, "worker {worker} served {served}");
+    }
+    server.stop_empty();
+}

@@ -34,11 +34,21 @@ pub struct MioNet {
     poll: Poll,
     events: Events,
     sockets: Arena<OwnedFd>,
+    /// Listeners that other processes accept from too; at most as many as there are listeners.
+    shared_listeners: Vec<SharedListener>,
     pipes: Arena<Pipe>,
     resolver: Resolver,
     signals: Option<Signals>,
     stopped_by: Option<Signal>,
     tls: TlsConfig,
+}
+
+/// A Unix socket, which all workers accept from: each connection is to wake one of them.
+#[derive(Debug)]
+struct SharedListener {
+    id: SocketId,
+    /// It has brought a connection, so that the others are to be asked first from now on.
+    had_its_turn: bool,
 }
 
 impl MioNet {
@@ -54,6 +64,7 @@ impl MioNet {
             poll,
             events: Events::with_capacity(EVENTS_PER_TICK),
             sockets: Arena::with_generation_bits(GENERATION_BITS),
+            shared_listeners: Vec::new(),
             pipes: Arena::new(),
             resolver,
             signals: None,
@@ -136,16 +147,54 @@ impl MioNet {
         Id::from_parts(id.index(), id.generation())
     }
 
-    fn register(&mut self, id: SocketId, interest: Interest) -> io::Result<()> {
-        if id.index() >> INDEX_BITS != 0 {
-            return Err(io::Error::other("more sockets than poll tokens"));
+    /// Takes its place at the end of the line of those who are woken for a connection. Who waits already is reported.
+    fn queue_up(&self, listener: SocketId) -> io::Result<()> {
+        // mio gives what was put in as the event's token, to which a test in `sys::epoll` holds it.
+        let data = token(listener)?.0 as u64;
+        let (epoll, fd) = (self.poll.registry().as_fd(), self.fd(listener)?.as_fd());
+        // It may have failed to be put in the last time.
+        let _ = sys::epoll::remove(epoll, fd);
+        sys::epoll::add_exclusive(epoll, fd, data)
+    }
+
+    fn shared_listener(&mut self, id: SocketId) -> Option<&mut SharedListener> {
+        self.shared_listeners.iter_mut().find(|one| one.id == id)
+    }
+
+    /// Nobody waits at `listener` now. After a connection it is somebody else's turn.
+    fn pass_the_turn(&mut self, listener: SocketId) -> io::Result<()> {
+        let had_its_turn = self
+            .shared_listener(listener)
+            .is_some_and(|shared| shared.had_its_turn);
+        if had_its_turn {
+            self.queue_up(listener)?;
+            self.note_turn(listener, false);
         }
-        let token = Token((id.generation() as usize) << INDEX_BITS | id.index() as usize);
+        Ok(())
+    }
+
+    fn note_turn(&mut self, listener: SocketId, had_its_turn: bool) {
+        if let Some(shared) = self.shared_listener(listener) {
+            shared.had_its_turn = had_its_turn;
+        }
+    }
+
+    fn register(&mut self, id: SocketId, interest: Interest) -> io::Result<()> {
+        let token = token(id)?;
         let fd = self.fd(id)?.as_raw_fd();
         self.poll
             .registry()
             .register(&mut SourceFd(&fd), token, interest)
     }
+}
+
+fn token(id: SocketId) -> io::Result<Token> {
+    if id.index() >> INDEX_BITS != 0 {
+        return Err(io::Error::other("more sockets than poll tokens"));
+    }
+    Ok(Token(
+        (id.generation() as usize) << INDEX_BITS | id.index() as usize,
+    ))
 }
 
 fn key(id: SocketId) -> Id<OwnedFd> {
@@ -263,13 +312,27 @@ impl Net for MioNet {
     }
 
     fn adopt_listener(&mut self, listener: OwnedFd) -> io::Result<SocketId> {
-        self.add_polled(listener.into())
+        let listener = OsSocket::from(listener);
+        if !listener.local_addr()?.is_unix() {
+            return self.add_polled(listener);
+        }
+        let id = self.add(listener);
+        if let Err(error) = self.queue_up(id) {
+            self.close(id);
+            return Err(error);
+        }
+        self.shared_listeners.push(SharedListener {
+            id,
+            had_its_turn: false,
+        });
+        Ok(id)
     }
 
     fn close_listener(&mut self, listener: SocketId) {
         // Where others hold the socket too, closing it here would not take it out of the poll, and an edge that came
         // here would be one that does not come to them. That it is in the poll is certain.
         let _ = self.unwatch(listener);
+        self.shared_listeners.retain(|shared| shared.id != listener);
         self.close(listener);
     }
 
@@ -284,8 +347,12 @@ impl Net for MioNet {
         let fd = self.fd(listener)?;
         let (socket, peer) = match nonblocking(|| SockRef::from(fd).accept())? {
             Io::Done(accepted) => accepted,
-            Io::Blocked => return Ok(Io::Blocked),
+            Io::Blocked => {
+                self.pass_the_turn(listener)?;
+                return Ok(Io::Blocked);
+            }
         };
+        self.note_turn(listener, true);
         socket.set_nonblocking(true)?;
         let peer = match peer.as_socket() {
             Some(address) => {

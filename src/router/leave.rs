@@ -48,9 +48,15 @@ impl Router {
             reading_until: Some(self.shared.now + DRAIN_READING_WAIT),
             until: self.shared.now + limit,
         });
-        let listeners: Vec<ListenerId> = self.listeners.iter().map(|(id, _)| id).collect();
-        for id in listeners {
-            if takes_backlog {
+        let listeners: Vec<(ListenerId, bool)> = self
+            .listeners
+            .iter()
+            .map(|(id, slot)| (id, slot.place.address().is_none()))
+            .collect();
+        for (id, is_unix) in listeners {
+            // Of those who accept from a Unix socket only one is woken for each connection. If that was this one, the
+            // others would not hear of it.
+            if takes_backlog || is_unix {
                 self.retire_listener(id);
             } else {
                 self.graveyard.push(Entity::Listener(id));

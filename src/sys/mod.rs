@@ -6,6 +6,7 @@
 
 pub mod bell;
 pub mod channel;
+pub mod epoll;
 pub mod fork;
 pub mod host;
 pub mod load;
