@@ -14,6 +14,7 @@ mod endurance;
 mod http;
 mod log;
 mod membership;
+mod notify;
 mod permission;
 mod pid_file;
 mod probe;
