@@ -139,7 +139,7 @@ fn run(invocation: Invocation, loaded: Loaded) -> Result<(), Failure> {
         invocation,
         loaded,
         adjust: |_| {},
-        announce: |_| {},
+        announce: |_, _| {},
     };
     serve(Supervisor::new(program)?)
 }
@@ -153,7 +153,7 @@ fn run_demo(invocation: Invocation, mut loaded: Loaded) -> Result<(), Failure> {
         invocation,
         loaded,
         adjust: receive_on_loopback,
-        announce: |places| say(&demo_text(places)),
+        announce: |config, places| say(&demo_text(config, places)),
     })?;
     match supervisor.accompany()? {
         Accompanied::Supervisor(supervisor) => serve(*supervisor),
@@ -194,7 +194,7 @@ fn serve(supervisor: Supervisor) -> Result<(), Failure> {
 }
 
 /// What to do with a running demo.
-fn demo_text(places: &[Place]) -> String {
+fn demo_text(config: &Config, places: &[Place]) -> String {
     let mut text = format!(
         "flowgate demo: a test picture is sent as RTP to {} on loopback.\n\n",
         demo::GROUP
@@ -208,7 +208,9 @@ fn demo_text(places: &[Place]) -> String {
         let _ = write!(
             text,
             "\nOpen the URL in a player, or try:\n\n  ffplay -fflags nobuffer {url}\n  \
-             curl -s --max-time 5 {url} -o demo.ts\n\nCtrl-C stops it.\n"
+             curl -s --max-time 5 {url} -o demo.ts\n\nWho watches is shown at\n\n  \
+             http://{address}{}{}\n\nCtrl-C stops it.\n",
+            config.app_path_prefix, config.status_page_path
         );
     }
     text

@@ -66,7 +66,7 @@ pub struct Program {
     /// What is done to every configuration that is loaded later, as it was done to the first.
     pub adjust: fn(&mut Config),
     /// Told where clients can connect once they are served.
-    pub announce: fn(&[Place]),
+    pub announce: fn(&Config, &[Place]),
 }
 
 /// The process that was started.
@@ -87,7 +87,7 @@ pub struct Supervisor {
     links: Vec<Link>,
     companion: Option<Link>,
     /// To be called when everybody is ready.
-    announce: Option<fn(&[Place])>,
+    announce: Option<fn(&Config, &[Place])>,
     /// Why everything is being stopped, if nobody asked for it.
     failure: Option<Failure>,
 }
@@ -333,7 +333,7 @@ impl Supervisor {
             && accompanied
             && let Some(announce) = self.announce.take()
         {
-            announce(&self.listeners.places());
+            announce(&self.config, &self.listeners.places());
             self.notifier.ready(&self.summary());
             // What start-up needed is not needed again.
             process::trim_heap();
