@@ -9,6 +9,7 @@ use crate::support::http::Body;
 use crate::support::namespace::{WEST, with_links};
 use crate::support::sender::{Framing, Source};
 use crate::support::server::{PROGRAM, Server};
+use crate::support::tool::run;
 use crate::support::{SOON, TempDir, wait_for};
 
 const GROUP: &str = "239.6.0.1:5000";
@@ -37,12 +38,11 @@ fn default_line_appears_when_a_client_is_taken_on() {
     with_links(|| {
         let directory = TempDir::new();
         let (server, path) = start(&directory, &["-T", "s3cret", "-m", "1"]);
-        let refused = server.get("/rtp/239.6.0.1:5000");
-        assert_eq!(refused.status, 401);
         let probe = b"HEAD /rtp/239.6.0.1:5000?r2h-token=s3cret HTTP/1.1\r\nHost: a\r\n\r\n";
         assert_eq!(server.exchange(probe).status, 200);
-        assert_eq!(server.get("/nothing?r2h-token=s3cret").status, 404);
-        assert!(!path.exists(), "nobody was taken on");
+        let page = server.get("/status?r2h-token=s3cret");
+        assert_eq!(page.status, 200);
+        assert!(!path.exists(), "nobody has asked for media");
 
         // No media is sent: the line is there all the same.
         let stream = server.ask("/rtp/239.6.0.1:5000?r2h-token=s3cret&x=\"y\"$HD");
@@ -57,12 +57,15 @@ fn default_line_appears_when_a_client_is_taken_on() {
             behind,
             "\"/rtp/239.6.0.1:5000?x=\\\"y\\\"\" rtp \"rtp://239.6.0.1:5000?x=\\\"y\\\"\""
         );
-        let full = server.get("/rtp/239.6.0.1:5000?r2h-token=s3cret");
+        let full = server.get("/rtp/239.6.0.1:5000?r2h-token=s3cret&x=\"y\"");
         assert_eq!(full.status, 503);
         let mode = fs::metadata(&path).expect("the log").permissions().mode();
         assert_eq!(mode & 0o777, 0o644);
         server.stop();
-        assert_eq!(lines(&path, 1).len(), 1, "refused requests leave no line");
+        // One for who was taken on, one for who was not.
+        let all = lines(&path, 2);
+        assert_eq!(all.len(), 2, "{all:?}");
+        assert!(all[1].ends_with(behind), "{}", all[1]);
     });
 }
 
@@ -123,6 +126,121 @@ fn format_that_tells_the_end_has_a_line_for_every_request_when_it_is_over() {
         assert!(last.starts_with("200 failed "), "{last}");
         assert!(last.ends_with("\"the server is stopping\""), "{last}");
     });
+}
+
+#[test]
+fn refused_requests_have_a_line_whatever_the_format() {
+    let directory = TempDir::new();
+    let format = "$request_method $service_url $service_type";
+    let (server, path) = start(&directory, &["-T", "t", "--log-format", format]);
+    for (asked, status, line) in [
+        ("/rtp/239.6.0.1:5000", 401, "GET /rtp/239.6.0.1:5000 rtp"),
+        ("/rtp/x:1/2?r2h-token=t", 404, "GET /rtp/x:1/2 rtp"),
+        ("/gone?r2h-token=t", 404, "GET /gone -"),
+    ] {
+        let before = fs::read_to_string(&path)
+            .unwrap_or_default()
+            .lines()
+            .count();
+        assert_eq!(server.get(asked).status, status, "{asked}");
+        assert_eq!(lines(&path, before + 1)[before..], [line]);
+    }
+    server.stop_empty();
+    assert_eq!(lines(&path, 3).len(), 3);
+}
+
+#[test]
+fn file_that_was_moved_away_is_opened_anew_after_sighup() {
+    let directory = TempDir::new();
+    let (server, path) = start(&directory, &["-w", "2", "--drain-timeout", "60"]);
+    let moved = path.with_extension("1");
+    for _ in 0..40 {
+        server.get("/rtp/nonsense:x").assert_error(404, "Not Found");
+    }
+    let before = lines(&path, 40).len();
+    fs::rename(&path, &moved).expect("ours");
+    server.signal(libc::SIGHUP);
+    server
+        .log()
+        .wait_count(SOON, 2, "the new configuration holds");
+    for _ in 0..40 {
+        server.get("/rtp/nonsense:x").assert_error(404, "Not Found");
+    }
+    // Both workers have had some of them.
+    lines(&path, 40);
+    assert_eq!(
+        lines(&moved, before).len(),
+        before,
+        "somebody goes on writing"
+    );
+    server.stop_empty();
+}
+
+#[test]
+fn worker_that_drains_lets_go_of_a_moved_file_too() {
+    let directory = TempDir::new();
+    let (server, path) = start(
+        &directory,
+        &[
+            "--drain-timeout",
+            "60",
+            "--log-format=$status",
+            "--upstream-allow",
+            "loopback",
+        ],
+    );
+    let origin = std::net::TcpListener::bind("127.0.0.1:0").expect("an origin");
+    let address = origin.local_addr().expect("bound");
+    let asked = [1, 2].map(|number| server.ask(&format!("/http/{address}/{number}")));
+    let accepted = [1, 2].map(|_| origin.accept().expect("the router connects").0);
+    server.signal(libc::SIGUSR1);
+    server.log().wait("draining; ");
+    let [first, second] = accepted;
+    drop(first);
+    assert_eq!(lines(&path, 1), ["502"]);
+    let moved = path.with_extension("1");
+    fs::rename(&path, &moved).expect("ours");
+    server.signal(libc::SIGHUP);
+    server.log().wait("the access log is opened anew");
+    drop(second);
+    assert_eq!(lines(&path, 1), ["502"]);
+    assert_eq!(lines(&moved, 1).len(), 1);
+    drop(asked);
+    server.stop_empty();
+}
+
+#[test]
+fn full_disk_is_complained_of_once_and_serves() {
+    let mut server = Server::start(&["--access-log=/dev/full", "--log-format=$status"]);
+    for _ in 0..20 {
+        server.get("/rtp/nonsense:x").assert_error(404, "Not Found");
+    }
+    let complaint = "access log /dev/full cannot be written: ";
+    server.log().wait(complaint);
+    server.signal(libc::SIGTERM);
+    // By then the last line has been tried.
+    server.wait(SOON);
+    assert_eq!(server.log().count(|line| line.contains(complaint)), 1);
+}
+
+#[test]
+fn unknown_name_in_the_format_is_told_and_fails_a_check() {
+    let check = |format: &str| {
+        let mut command = Command::new(PROGRAM);
+        let said = run(command.args(["-C", "--check-config", "--log-format", format]));
+        (said.status.code(), said.stderr)
+    };
+    assert_eq!(check("$status $$x $5"), (Some(0), String::new()));
+    let (status, told) = check("$statsu");
+    assert_eq!(status, Some(1));
+    assert!(
+        told.contains("log-format: $statsu stands for nothing"),
+        "{told}"
+    );
+    assert!(told.contains("$time_iso8601, "), "{told}");
+    let server = Server::start(&["--log-format", "$statsu"]);
+    server.log().wait("log-format: $statsu stands for nothing");
+    server.stop_empty();
 }
 
 #[test]

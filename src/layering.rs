@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("web", &[]),
     ("send_queue", &["limits", "net", "pool", "stats"]),
     ("config", &["limits", "proto", "logger", "playlist"]),
-    ("cli", &["config", "limits"]),
+    ("cli", &["access_log", "config", "limits"]),
     ("logger", &["area", "config", "limits", "sys"]),
     ("net", &["arena", "limits", "pool", "sys"]),
     (

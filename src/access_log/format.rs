@@ -92,13 +92,16 @@ enum Piece {
 
 /// A format, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Format(Vec<Piece>);
+pub struct Format {
+    pieces: Vec<Piece>,
+    unknown: Vec<String>,
+}
 
 impl Format {
     /// Takes `text` apart. `$$` is a dollar sign; a `$` before anything but a name, and a name that is not known,
     /// stay as they are.
     pub fn parse(text: &str) -> Self {
-        let mut pieces = Vec::new();
+        let (mut pieces, mut unknown) = (Vec::new(), Vec::new());
         let mut literal = String::new();
         let mut rest = text;
         while let Some((front, behind)) = rest.split_once('$') {
@@ -121,6 +124,9 @@ impl Format {
                 None => {
                     literal.push('$');
                     literal.push_str(name);
+                    if !name.is_empty() {
+                        unknown.push(name.to_owned());
+                    }
                 }
             }
             rest = behind;
@@ -129,12 +135,22 @@ impl Format {
         if !literal.is_empty() {
             pieces.push(Piece::Text(literal));
         }
-        Self(pieces)
+        Self { pieces, unknown }
+    }
+
+    /// Names behind a `$` that are not known, which is rarely what was meant.
+    pub fn unknown_names(&self) -> &[String] {
+        &self.unknown
+    }
+
+    /// All names that are known.
+    pub fn known_names() -> impl Iterator<Item = &'static str> {
+        VARIABLES.iter().map(|(name, _)| *name)
     }
 
     /// Whether a line can only be written when its request is over.
     pub fn tells_the_end(&self) -> bool {
-        let mut pieces = self.0.iter();
+        let mut pieces = self.pieces.iter();
         pieces.any(
             |piece| matches!(piece, Piece::Value(variable) if variable.is_known_at_the_end_only()),
         )
@@ -145,7 +161,7 @@ impl Format {
     pub fn line(&self, entry: &Entry, moment: &Moment, end: Option<&End>) -> Vec<u8> {
         let mut line = Line::default();
         let mut value = String::new();
-        for piece in &self.0 {
+        for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => line.push_text(text),
                 Piece::Value(variable) => {

@@ -1,9 +1,8 @@
 //! The access log: one line per media request, in a file and a form of the user's choice (server spec §12).
 //!
 //! **When a line is written** follows from the format. One that tells how a request ended (`$status`, `$bytes_sent`
-//! and so on) gives a line for every media request when it is over, refused ones included. Any other, the default one
-//! too, gives a line when a client is taken on, and none for those that are refused, since it could not say so: that
-//! is what the compatible router does.
+//! and so on) gives the line of a media request when it is over. Any other, the default one too, gives it when the
+//! client is taken on, as the compatible router does. A request that is refused has its line then, whatever the format.
 //!
 //! Owns the format and the file. What is known of a request is the caller's to find out. Without `--access-log`
 //! nothing is gathered.
@@ -83,9 +82,7 @@ impl AccessLog {
 
     /// A request is over, `now` since 1970, and it was not written at its admission.
     pub fn note_end(&mut self, entry: &Entry, now: Duration, end: &End) {
-        if let Some(open) = &mut self.open
-            && open.format.tells_the_end()
-        {
+        if let Some(open) = &mut self.open {
             open.write(entry, now, Some(end));
         }
     }

@@ -148,8 +148,10 @@ fn write_all(messages: &Receiver<Message>, _end: Sender<()>) {
 struct Target {
     place: Option<Place>,
     file: Option<File>,
-    /// The place cannot be opened, and that has been said.
-    complained: bool,
+    /// Lines that were lost since the place could last be written, which has been said.
+    lost: u64,
+    /// The last of them is there in part.
+    torn: bool,
 }
 
 impl Target {
@@ -160,27 +162,50 @@ impl Target {
                 ..Self::default()
             };
         }
-        let path = place.path.display();
+        match self.append(&place.path, line) {
+            Ok(()) if self.lost == 0 => {}
+            Ok(()) => {
+                let path = place.path.display();
+                let lost = std::mem::take(&mut self.lost);
+                log::warn!("access log {path} is written again; {lost} lines are lost");
+            }
+            Err((trouble, error)) => {
+                self.file = None;
+                if self.lost == 0 {
+                    let path = place.path.display();
+                    log::error!("access log {path} cannot be {trouble}: {error}; lines are lost");
+                }
+                self.lost += 1;
+            }
+        }
+    }
+
+    /// Writes a line, as one that begins where a line begins.
+    fn append(&mut self, path: &Path, line: &[u8]) -> Result<(), (&'static str, io::Error)> {
         let file = match &mut self.file {
             Some(file) => file,
-            None => match open(&place.path) {
-                Ok(file) => {
-                    self.complained = false;
-                    self.file.insert(file)
-                }
-                Err(error) => {
-                    if !self.complained {
-                        log::error!("access log {path} cannot be opened: {error}");
-                    }
-                    self.complained = true;
-                    return;
-                }
-            },
+            None => self
+                .file
+                .insert(open(path).map_err(|error| ("opened", error))?),
         };
-        if let Err(error) = file.write_all(line) {
-            log::error!("access log {path} cannot be written: {error}");
-            self.file = None;
+        let mut rest = line;
+        if self.torn {
+            file.write_all(b"\n").map_err(|error| ("written", error))?;
+            self.torn = false;
         }
+        while !rest.is_empty() {
+            let written = match file.write(rest) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other,
+            };
+            let written = written.map_err(|error| {
+                self.torn = rest.len() < line.len();
+                ("written", error)
+            })?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        Ok(())
     }
 }
 
@@ -272,10 +297,10 @@ mod tests {
         };
         let mut target = Target::default();
         target.write(&place, b"1\n");
-        assert!(target.complained);
+        assert_eq!(target.lost, 1);
         fs::create_dir(directory.file("later")).expect("ours");
         target.write(&place, b"2\n");
-        assert!(!target.complained);
+        assert_eq!(target.lost, 0);
         assert_eq!(directory.text("later/log"), "2\n");
     }
 
@@ -303,8 +328,28 @@ mod tests {
             openings: 0,
         };
         let mut target = Target::default();
+        for lost in 1..4 {
+            target.write(&place, b"1\n");
+            assert!(target.file.is_none() && !target.torn);
+            assert_eq!(target.lost, lost);
+        }
+    }
+
+    #[test]
+    fn line_after_half_a_line_begins_a_line() {
+        let directory = Directory::new();
+        let place = Place {
+            path: directory.file("log").into(),
+            openings: 0,
+        };
+        let mut target = Target::default();
         target.write(&place, b"1\n");
-        assert!(target.file.is_none() && !target.complained);
+        // As if the disk had been full behind two bytes of three.
+        target.write(&place, b"2x");
+        (target.torn, target.lost) = (true, 1);
+        target.write(&place, b"3\n");
+        assert_eq!(directory.text("log"), "1\n2x\n3\n");
+        assert!(!target.torn && target.lost == 0);
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Invocation;
+use crate::access_log::Format;
 use crate::config::problem::shown;
-use crate::config::settings::listen;
+use crate::config::settings::{by_key, listen};
 use crate::config::{Config, Draft, Problem, Severity, Source, Sources, file, file_text};
 
 /// Where a file is looked for if the command line names none; the first that exists is read. The second is the
@@ -92,6 +93,7 @@ impl Invocation {
         if problems.iter().any(|problem| problem.severity >= refused) {
             return Err(problems);
         }
+        problems.extend(doubtful_log_format(&config, &sources, &files));
         Ok(Loaded {
             config,
             sources,
@@ -135,11 +137,37 @@ impl Invocation {
 /// How a file is read; tests have their own.
 pub(super) type Read<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
+/// Names in `log-format` that stand for nothing are written as they are, which is rarely meant.
+fn doubtful_log_format(config: &Config, sources: &Sources, files: &[PathBuf]) -> Option<Problem> {
+    let format = Format::parse(&config.log_format);
+    if format.unknown_names().is_empty() {
+        return None;
+    }
+    let setting = by_key("log-format")?;
+    let dollars = |names: &mut dyn Iterator<Item = &str>| {
+        let names: Vec<String> = names.map(|name| format!("${name}")).collect();
+        names.join(", ")
+    };
+    let unknown = dollars(&mut format.unknown_names().iter().map(String::as_str));
+    let known = dollars(&mut Format::known_names());
+    let text = format!(
+        "log-format: {unknown} stands for nothing and is written as it is; known names are {known}"
+    );
+    let place = match sources.of(setting) {
+        Source::File { file, line } => files.get(file).map(|path| (path.clone(), line)),
+        Source::CommandLine | Source::Default => None,
+    };
+    Some(Problem {
+        place,
+        subject: Some(setting.subject()),
+        ..Problem::of_all(Severity::Doubtful, text)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::parse;
-    use crate::config::settings::by_key;
 
     fn invocation(args: &[&str]) -> Invocation {
         parse(["flowgate"].iter().chain(args)).expect("good arguments")
@@ -227,6 +255,32 @@ mod tests {
         assert_eq!(loaded.files, ["f", "g"].map(PathBuf::from));
         let source = loaded.sources.of(listen());
         assert_eq!(source, Source::File { file: 1, line: 4 });
+    }
+
+    #[test]
+    fn unknown_name_in_the_log_format_is_told_and_holds() {
+        let text = "[global]\nlog-format = $$1 $5 $host $statsu $reson\n";
+        let loaded = load(&["-c", "f"], &[("f", Some(text))]);
+        assert_eq!(loaded.config.log_format, "$$1 $5 $host $statsu $reson");
+        let [problem] = &loaded.problems[..] else {
+            panic!("{:?}", loaded.problems);
+        };
+        assert_eq!(problem.severity, Severity::Doubtful);
+        let told = problem.to_string();
+        let front = "f:2: log-format: $statsu, $reson stands for nothing";
+        assert!(told.starts_with(front), "{told}");
+        for name in ["$time_iso8601, ", "$status, ", ", $pauses"] {
+            assert!(told.contains(name), "{told}");
+        }
+        // No reason to refuse a reload.
+        let again =
+            invocation(&["-C", "--log-format", "$x"]).load_with(&files(&[]), Severity::Wrong);
+        let told = again.expect("a configuration").problems[0].to_string();
+        assert!(told.starts_with("log-format: $x stands for"), "{told}");
+        assert_eq!(
+            load(&["-C", "--log-format", "$host $$x $"], &[]).problems,
+            []
+        );
     }
 
     #[test]

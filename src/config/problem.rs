@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 pub enum Severity {
     /// Something has no effect, as is to be expected of this version or of the way it is written.
     Notice,
+    /// Something probably does not mean what it was meant to; it holds all the same, at a start and at a reload.
+    Doubtful,
     /// Something was left out that was meant to have an effect: a start goes on without it, a reload does not.
     Wrong,
     /// There is no configuration to start with.
@@ -41,7 +43,7 @@ impl Problem {
     /// The level it is logged at: what is left out is an error, so that it shows by default.
     pub fn level(&self) -> log::Level {
         match self.severity {
-            Severity::Notice => log::Level::Warn,
+            Severity::Notice | Severity::Doubtful => log::Level::Warn,
             Severity::Wrong | Severity::Fatal => log::Level::Error,
         }
     }

@@ -379,6 +379,15 @@ impl Crew {
             .collect()
     }
 
+    /// The processes that take no clients any more.
+    pub(super) fn draining(&self) -> Vec<ProcessId> {
+        let draining = self.members.iter();
+        draining
+            .filter(|member| matches!(member.phase, Phase::Draining { .. }))
+            .map(|member| member.process)
+            .collect()
+    }
+
     fn add_posts(&mut self, workers: usize, now: Instant) {
         while self.posts.len() < workers {
             self.posts.push(Post {

@@ -6,6 +6,7 @@
 //! ```text
 //! kind: 1 byte, then
 //! Relieved, Dismissed   milliseconds
+//! ReopenAccessLog       nothing
 //! Configure             has authorities (0 or 1), then for each listener: length, kind and address
 //! ```
 //!
@@ -26,6 +27,7 @@ const DISMISSED: u8 = 2;
 const STOP: u8 = 3;
 const STOP_NOW: u8 = 4;
 const CONFIGURE: u8 = 5;
+const REOPEN_ACCESS_LOG: u8 = 6;
 const READY: u8 = 65;
 const REFUSED: u8 = 66;
 const RELOAD: u8 = 67;
@@ -38,6 +40,8 @@ pub(super) enum Order {
     Word(Word),
     /// There is a new configuration.
     Configure(Change),
+    /// The file of the access log may have been moved away: for one that drains, which keeps its configuration.
+    ReopenAccessLog,
 }
 
 /// A new configuration, checked by the supervisor, with all that is needed to apply it.
@@ -88,6 +92,7 @@ impl Order {
             Self::Word(Word::Dismissed(drain)) => with_time(DISMISSED, *drain),
             Self::Word(Word::Stop) => vec![STOP],
             Self::Word(Word::StopNow) => vec![STOP_NOW],
+            Self::ReopenAccessLog => vec![REOPEN_ACCESS_LOG],
             Self::Configure(change) => {
                 descriptors.push(change.text.as_fd());
                 descriptors.extend(change.authorities.as_ref().map(AsFd::as_fd));
@@ -120,6 +125,7 @@ impl Order {
             DISMISSED => Self::Word(Word::Dismissed(time(rest)?)),
             STOP => Self::Word(Word::Stop),
             STOP_NOW => Self::Word(Word::StopNow),
+            REOPEN_ACCESS_LOG => Self::ReopenAccessLog,
             CONFIGURE => {
                 let mut descriptors = descriptors.into_iter();
                 let has_authorities = number(rest)? != 0;
@@ -272,6 +278,8 @@ mod tests {
         ] {
             assert!(matches!(heard(&Order::Word(word)), Order::Word(other) if other == word));
         }
+        let reopen = heard(&Order::ReopenAccessLog);
+        assert!(matches!(reopen, Order::ReopenAccessLog));
     }
 
     #[test]

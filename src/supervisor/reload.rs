@@ -133,6 +133,9 @@ impl Supervisor {
         // What is not wanted any more is closed here, so that it is over when the last worker gives it up.
         self.listeners = listeners;
         self.crew.set_drain(self.config.drain_timeout);
+        for process in self.crew.draining() {
+            self.tell(process, &Order::ReopenAccessLog);
+        }
         self.crew.resize(workers, now, actions);
         for process in self.crew.active() {
             let post = self

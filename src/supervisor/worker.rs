@@ -136,6 +136,10 @@ impl Service {
                         let _ = Report::Refused.send(&self.channel);
                     }
                 }
+                Ok(Heard::Message(Order::ReopenAccessLog)) => {
+                    self.router.reopen_access_log();
+                    log::debug!("the access log is opened anew");
+                }
                 Ok(Heard::Nothing) => return,
                 Ok(Heard::End) => {
                     log::warn!("the supervisor is gone");
