@@ -1,7 +1,7 @@
 //! The status page as a person sees it: in Chromium, while streams run.
 //!
 //! Every test ends with the question whether the page complained or asked anybody else. Pictures for those who look
-//! at the run are kept below `target/tmp/status-page`.
+//! at the run are kept below `target/tmp/pictures`.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -166,23 +166,7 @@ fn bytes_of(text: &str) -> f64 {
 /// How many points at the top of a client's queue chart have about this colour (red, green, blue). Only pauses and
 /// skips reach up there: the upper watermark is a quarter below.
 fn points(browser: &Browser, client: &Reader, colour: [u8; 3]) -> u64 {
-    let [red, green, blue] = colour;
-    let script = format!(
-        "const canvas = document.querySelector('{} canvas.queue');
-         const copy = document.createElement('canvas');
-         [copy.width, copy.height] = [canvas.width, canvas.height];
-         const context = copy.getContext('2d', {{ willReadFrequently: true }});
-         context.drawImage(canvas, 0, 0);
-         const {{ data }} = context.getImageData(0, 0, copy.width, 5);
-         let found = 0;
-         for (let i = 0; i < data.length; i += 4) {{
-           const near = (at, value) => Math.abs(data[i + at] - value) < 24;
-           if (data[i + 3] > 40 && near(0, {red}) && near(1, {green}) && near(2, {blue})) found += 1;
-         }}
-         return found;",
-        client.row()
-    );
-    browser.run(&script).as_u64().expect("a count")
+    browser.points(&format!("{} canvas.queue", client.row()), Some(5), colour)
 }
 
 /// The page neither complained nor asked anybody else.

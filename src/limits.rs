@@ -349,7 +349,8 @@ pub const PROBE_BYTES_PER_TURN: usize = 256 << 10;
 pub const PROBE_BUFFER_BYTES: usize = 64 << 10;
 /// Lines of output that wait for whoever reads them.
 pub const PROBE_LINES_WAITING_MAX: usize = 8192;
-/// A server looks at the first bytes of a connection for at most this long (probe spec B.5.1).
+/// A server looks at the first bytes of a connection for at most this long, counted from the first of them (probe spec
+/// B.5.1).
 pub const PROBE_DETECT_WAIT: Duration = Duration::from_millis(200);
 /// A hello or a request must be complete this long after the connection was made.
 pub const PROBE_HELLO_WAIT: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@ mod chains;
 mod direct;
 mod failing;
 mod many;
+mod page;
 mod peers;
 mod relay;
 

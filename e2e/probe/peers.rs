@@ -139,6 +139,22 @@ fn a_classic_tcp_client_is_read_slowly() {
     );
 }
 
+/// Browsers open connections ahead of need, and say something on them seconds later.
+#[test]
+fn a_connection_that_is_silent_at_first_may_still_ask() {
+    let server = ProbeServer::start(&[]);
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("connected");
+    // Longer than the server looks at bytes that may become several things.
+    std::thread::sleep(Duration::from_millis(600));
+    stream
+        .write_all(&crate::support::http::get("/healthz"))
+        .expect("sent");
+    stream.set_read_timeout(Some(SOON)).expect("a time");
+    let mut bytes = [0; 256];
+    let count = stream.read(&mut bytes).expect("an answer in time");
+    assert!(bytes[..count].starts_with(b"HTTP/1.1 200 OK\r\n"));
+}
+
 #[test]
 fn a_discard_server_is_a_sink_that_says_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");

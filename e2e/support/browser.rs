@@ -65,6 +65,17 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts a browser that prefers this language.
     pub(crate) fn start(language: &str) -> Self {
+        let logs = json!({ "browser": "ALL", "performance": "ALL" });
+        Self::start_with(language, &logs)
+    }
+
+    /// As [`Browser::start`], but does not record what is asked for: with every request the driver would record every
+    /// message on a WebSocket, whole.
+    pub(crate) fn start_for_websockets() -> Self {
+        Self::start_with("en", &json!({ "browser": "ALL" }))
+    }
+
+    fn start_with(language: &str, logs: &Value) -> Self {
         let driver = Tool::start(Command::new("chromedriver").arg("--port=0"));
         let line = driver.stdout.wait("started successfully on port ");
         let port = line.rsplit(' ').next().expect("a word");
@@ -92,7 +103,7 @@ impl Browser {
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
             "goog:chromeOptions": options,
-            "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
+            "goog:loggingPrefs": logs,
         } } });
         let session = browser
             .exchange("POST", "/session", Some(&wanted))
@@ -175,7 +186,29 @@ impl Browser {
         Some(found[ELEMENT].as_str()?.to_owned())
     }
 
-    /// Keeps a picture of what is on the screen for those who look at the run: below `target/tmp/status-page`.
+    /// How many points of a canvas have about this colour (red, green, blue), in its uppermost `rows` rows of points or
+    /// in all. The canvas is copied: reading it would change how the page draws.
+    pub(crate) fn points(&self, canvas: &str, rows: Option<u32>, colour: [u8; 3]) -> u64 {
+        let [red, green, blue] = colour;
+        let rows = rows.map_or("copy.height".to_owned(), |rows| rows.to_string());
+        let script = format!(
+            "const canvas = document.querySelector({canvas:?});
+             const copy = document.createElement('canvas');
+             [copy.width, copy.height] = [canvas.width, canvas.height];
+             const context = copy.getContext('2d', {{ willReadFrequently: true }});
+             context.drawImage(canvas, 0, 0);
+             const {{ data }} = context.getImageData(0, 0, copy.width, {rows});
+             let found = 0;
+             for (let i = 0; i < data.length; i += 4) {{
+               const near = (at, value) => Math.abs(data[i + at] - value) < 24;
+               if (data[i + 3] > 40 && near(0, {red}) && near(1, {green}) && near(2, {blue})) found += 1;
+             }}
+             return found;"
+        );
+        self.run(&script).as_u64().expect("a count")
+    }
+
+    /// Keeps a picture of what is on the screen for those who look at the run: below `target/tmp/pictures`.
     pub(crate) fn keep_picture(&self, name: &str) {
         let picture = self.ask("GET", "/screenshot", None).expect("a picture");
         let bytes = STANDARD
@@ -281,5 +314,5 @@ impl Drop for Browser {
 
 /// Where pictures are kept.
 fn pictures() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("status-page")
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures")
 }

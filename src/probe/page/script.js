@@ -4,6 +4,7 @@
 const STALL_MS = 1000;          // blocked for so long is a stall
 const POLL_MS = 20;             // how often a sender is looked at
 const DRAW_MS = 100;            // how often numbers and chart are shown
+const SAMPLE_MS = 500;          // over how long rates are taken
 const WINDOW_S = 60;            // how much of the past is drawn
 const COLOURS = ["#2a7de1", "#e1672a", "#2aa35b", "#a35bd0", "#c9a227", "#d0355b", "#18a0a8", "#7a7a7a"];
 
@@ -34,7 +35,7 @@ class Experiment {
     this.lanes = Array.from({ length: options.sockets }, (_, number) =>
       options.direction === "up" ? new Sender(this, number) : new Reader(this, number));
     this.timer = setInterval(() => this.lanes.forEach((lane) => lane.poll()), POLL_MS);
-    this.samples = setInterval(() => this.lanes.forEach((lane) => lane.sample()), 1000);
+    this.samples = setInterval(() => this.lanes.forEach((lane) => lane.sample()), SAMPLE_MS);
   }
 
   hello(number) {
@@ -101,7 +102,9 @@ class Lane {
     this.absorbedInHold = 0;
     this.stalledInHold = false;
     this.history = [];
-    this.last = { sent: 0, consumed: 0 };
+    this.stalls = [];
+    this.isStalled = false;
+    this.last = { at: performance.now(), sent: 0, consumed: 0 };
   }
 
   beginHold() {
@@ -110,25 +113,33 @@ class Lane {
     this.stalledInHold = false;
   }
 
-  /// `moves` says whether the sender got on since the last look.
+  /// `moves` says whether the sender got on since the last look. What has not begun cannot stall.
   note(moves) {
     const now = performance.now();
-    if (moves || this.isOver) this.stillSince = now;
+    if (moves || this.isOver || this.sent === 0) this.stillSince = now;
     const still = now - this.stillSince;
-    this.longestStall = Math.max(this.longestStall, still >= STALL_MS ? still : 0);
+    const wasStalled = this.isStalled;
     this.isStalled = still >= STALL_MS;
+    if (this.isStalled) {
+      this.longestStall = Math.max(this.longestStall, still);
+      if (!wasStalled) this.stalls.push({ from: this.stillSince, to: now });
+      this.stalls.at(-1).to = now;
+    }
     if (this.experiment.holds && this.heldBytes !== null) {
       this.absorbedInHold = this.left() - this.heldBytes;
       this.stalledInHold ||= this.isStalled;
     }
   }
 
+  /// Notes the rates since the last time, and forgets what is no longer drawn.
   sample() {
-    const rate = (name) => this[name] - this.last[name];
-    this.history.push({ at: performance.now(), sent: rate("sent"), consumed: rate("consumed"),
-      buffered: this.buffered, stalled: this.isStalled });
-    if (this.history.length > WINDOW_S + 1) this.history.shift();
-    this.last = { sent: this.sent, consumed: this.consumed };
+    const at = performance.now();
+    const rate = (name) => (this[name] - this.last[name]) * 1000 / Math.max(1, at - this.last.at);
+    this.history.push({ at, sent: rate("sent"), consumed: rate("consumed"), buffered: this.buffered });
+    this.last = { at, sent: this.sent, consumed: this.consumed };
+    const oldest = at - (WINDOW_S + 1) * 1000;
+    while (this.history[0].at < oldest) this.history.shift();
+    while (this.stalls.length > 0 && this.stalls[0].to < oldest) this.stalls.shift();
   }
 
   end(state) { this.isOver = true; this.state = state; }
@@ -224,25 +235,24 @@ class Reader extends Lane {
 
 // The server's view of everything, from whatever program.
 const views = new Map();
-let runs = [];
 const events = new EventSource("/events");
 const seen = new Map();
 events.onmessage = (event) => {
   const run = JSON.parse(event.data);
   const now = performance.now();
   seen.set(run.run, { now, run });
-  for (const [key, value] of seen) if (now - value.now > 3000) seen.delete(key);
-  runs = Array.from(seen.values(), (value) => value.run);
   for (const view of run.conns) views.set(`${run.run}/${view.conn}`, view);
   if (views.size > 4096) views.clear();
 };
 
-function row(cells, className) {
+/// A row of a table; `mark` is the colour in front of it.
+function row(cells, className, mark) {
   const tr = document.createElement("tr");
   tr.className = className;
   for (const [index, text] of cells.entries()) {
     const td = document.createElement("td");
     td.textContent = text;
+    if (index === 0 && mark) td.style.borderLeft = `.4rem solid ${mark}`;
     if (index === cells.length - 1) td.className = "text";
     tr.append(td);
   }
@@ -256,9 +266,13 @@ function show() {
       lane.number, size(lane.sent), size(lane.consumed), size(Math.max(0, lane.sent - lane.consumed)),
       size(lane.buffered), size(lane.unread), `${(lane.longestStall / 1000).toFixed(1)} s`,
       lane.isStalled && !lane.isOver ? "stalled" : lane.state,
-    ], lane.isStalled && !lane.isOver ? "stalled" : "")));
+    ], lane.isStalled && !lane.isOver ? "stalled" : "", colour(lane))));
     if (experiment.isOver) idle();
   }
+  // A run that is over is not told of again.
+  const now = performance.now();
+  for (const [name, value] of seen) if (now - value.now > 3000) seen.delete(name);
+  const runs = Array.from(seen.values(), (value) => value.run);
   const all = runs.flatMap((run) => run.conns.map((view) => [run.run, view]));
   element("watch").replaceChildren(...all.slice(0, 200).map(([run, view]) => row([
     run, view.conn, view.dir, size(view.rx?.consumed ?? view.tx?.accepted ?? null),
@@ -272,38 +286,61 @@ function draw() {
   const canvas = element("chart");
   const scale = devicePixelRatio || 1;
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-  if (canvas.width !== width * scale) [canvas.width, canvas.height] = [width * scale, height * scale];
+  const [columns, rows] = [Math.round(width * scale), Math.round(height * scale)];
+  if (canvas.width !== columns || canvas.height !== rows) [canvas.width, canvas.height] = [columns, rows];
   const pen = canvas.getContext("2d");
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, height);
   const lanes = experiment ? experiment.lanes : [];
   const now = performance.now();
   const points = lanes.flatMap((lane) => lane.history);
-  const top = Math.max(1, ...points.flatMap((point) => [point.sent, point.consumed, point.buffered]));
+  const top = points.reduce((most, point) => Math.max(most, point.sent, point.consumed, point.buffered), 1024);
   const x = (at) => width - (now - at) / 1000 / WINDOW_S * width;
-  const y = (value) => height - 18 - value / top * (height - 40);
+  const y = (value) => height - 20 - value / top * (height - 40);
+  pen.fillStyle = "#c3333333";
+  for (const stall of stretches(lanes)) {
+    pen.fillRect(x(stall.from), 0, Math.max(1, x(stall.to) - x(stall.from)), height);
+  }
+  const style = getComputedStyle(canvas);
+  pen.strokeStyle = style.borderTopColor;
+  pen.lineWidth = 1;
+  pen.setLineDash([]);
+  for (const part of [0, 0.5, 1]) {
+    pen.beginPath();
+    pen.moveTo(0, y(top * part));
+    pen.lineTo(width, y(top * part));
+    pen.stroke();
+  }
+  pen.lineWidth = 1.5;
   for (const lane of lanes) {
-    pen.fillStyle = "#c3333322";
-    for (const point of lane.history.filter((point) => point.stalled)) {
-      pen.fillRect(x(point.at) - width / WINDOW_S, 0, width / WINDOW_S + 1, height);
-    }
+    pen.strokeStyle = colour(lane);
     for (const [name, dash] of [["sent", []], ["consumed", [6, 4]], ["buffered", [1, 4]]]) {
-      pen.beginPath();
       pen.setLineDash(dash);
-      pen.strokeStyle = colour(lane);
-      pen.lineWidth = 1.5;
-      lane.history.forEach((point) => pen.lineTo(x(point.at), y(point[name])));
+      pen.beginPath();
+      for (const point of lane.history) pen.lineTo(x(point.at), y(point[name]));
       pen.stroke();
     }
   }
   pen.setLineDash([]);
-  pen.fillStyle = getComputedStyle(document.body).color;
+  pen.fillStyle = style.color;
   pen.font = "12px system-ui, sans-serif";
-  pen.fillText(`top ${size(top)} per second; line: queued, dashes: consumed, dots: buffered in the browser; red: stalled`, 8, 14);
-  pen.fillText(`${WINDOW_S} s ago`, 8, height - 5);
+  pen.fillText(`${size(Math.round(top))} per second`, 8, y(top) - 5);
+  pen.fillText(size(Math.round(top / 2)), 8, y(top / 2) - 5);
+  pen.fillText(`${WINDOW_S} s ago`, 8, height - 6);
   pen.textAlign = "right";
-  pen.fillText("now", width - 8, height - 5);
+  pen.fillText("now", width - 8, height - 6);
   pen.textAlign = "left";
+}
+
+/// When any socket was stalled: stretches of time that do not overlap, so that none is shaded twice.
+function stretches(lanes) {
+  const merged = [];
+  for (const stall of lanes.flatMap((lane) => lane.stalls).sort((one, other) => one.from - other.from)) {
+    const last = merged.at(-1);
+    if (last && stall.from <= last.to) last.to = Math.max(last.to, stall.to);
+    else merged.push({ ...stall });
+  }
+  return merged;
 }
 
 function idle() {

@@ -52,9 +52,12 @@ pub(super) struct Peer {
 #[derive(Debug)]
 enum Role {
     /// The first two bytes say whether it is TLS.
-    Sniffing { until: Instant },
+    Sniffing { until: Option<Instant> },
     /// The first nine say what it is.
-    Detecting { until: Instant, seen: Vec<u8> },
+    Detecting {
+        until: Option<Instant>,
+        seen: Vec<u8>,
+    },
     /// A line is to come.
     Hello { until: Instant },
     /// The head of a request is to come.
@@ -92,16 +95,15 @@ impl Peer {
     pub(super) fn new(accepted: Accepted, shared: &mut Shared) -> Self {
         let link = Link::new(Watched::accepted(accepted.socket));
         let mask_seed = shared.net.random();
-        let until = shared.now + PROBE_DETECT_WAIT;
         shared.accepted += 1;
         let mut peer = Self {
             stream: Stream::new(link, Intake::Opening, mask_seed),
             id: None,
             address: accepted.peer,
             role: match shared.tls {
-                Some(_) => Role::Sniffing { until },
+                Some(_) => Role::Sniffing { until: None },
                 None => Role::Detecting {
-                    until,
+                    until: None,
                     seen: Vec::new(),
                 },
             },
@@ -134,9 +136,8 @@ impl Peer {
     /// When it wants a turn although nothing happens.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let own = match &self.role {
-            Role::Sniffing { until }
-            | Role::Detecting { until, .. }
-            | Role::Hello { until }
+            Role::Sniffing { until } | Role::Detecting { until, .. } => *until,
+            Role::Hello { until }
             | Role::Request { until }
             | Role::Greeting { until }
             | Role::Closing { until } => Some(*until),
@@ -194,15 +195,16 @@ impl Peer {
 
     /// Looks whether the connection is TLS, without taking anything.
     fn sniff(&mut self, shared: &mut Shared) -> io::Result<()> {
-        let Role::Sniffing { until } = self.role else {
+        let Role::Sniffing { until } = &mut self.role else {
             return Ok(());
         };
         let mut bytes = [0; 2];
         let is_tls = match shared.net.peek(self.stream.link.socket(), &mut bytes)? {
             Io::Done(0) => Some(false),
             Io::Done(count) => detect::is_tls(bytes.get(..count).unwrap_or_default()),
-            Io::Blocked => None,
+            Io::Blocked => return Ok(()),
         };
+        let until = *until.get_or_insert(shared.now + PROBE_DETECT_WAIT);
         let is_tls = match is_tls {
             Some(is_tls) => is_tls,
             None if shared.now >= until => false,
@@ -212,11 +214,7 @@ impl Peer {
             self.stream.link.secure(tls.accept()?);
         }
         self.role = Role::Detecting {
-            until: if is_tls {
-                shared.now + PROBE_HELLO_WAIT
-            } else {
-                until
-            },
+            until: (!is_tls).then_some(until),
             seen: Vec::new(),
         };
         Ok(())
@@ -252,7 +250,9 @@ impl Peer {
         effects: &mut Vec<Effect>,
     ) -> io::Result<()> {
         match &mut self.role {
-            Role::Detecting { seen, .. } => {
+            Role::Detecting { until, seen } => {
+                // Browsers open connections ahead of need: one that is silent may still become anything.
+                until.get_or_insert(shared.now + PROBE_DETECT_WAIT);
                 seen.extend_from_slice(&text);
                 if let Some(protocol) = detect::protocol(seen) {
                     self.speak(shared, protocol);
@@ -421,7 +421,7 @@ impl Peer {
     fn expire(&mut self, shared: &mut Shared) {
         let now = shared.now;
         match &mut self.role {
-            Role::Detecting { until, .. } if now >= *until => {
+            Role::Detecting { until, .. } if until.is_some_and(|until| now >= until) => {
                 self.speak(shared, Protocol::Sink);
             }
             Role::Hello { until } if now >= *until => {
