@@ -150,3 +150,22 @@ fn wrong_arguments_are_told_with_status_2() {
     assert_eq!(said.status.code(), Some(2));
     assert!(said.stderr.contains("gopher"), "{}", said.stderr);
 }
+
+#[test]
+fn a_result_lists_when_the_sender_was_blocked_and_what_the_kernel_told() {
+    let server = ProbeServer::start(&[]);
+    for direction in ["up", "down"] {
+        let url = format!("tcp://127.0.0.1:{}", server.port);
+        let run = probe(&url, &["--direction", direction]);
+        run.expect_yes();
+        let connection = run.conn(0);
+        assert_eq!(connection["truncated"], false, "{}", run.said);
+        let blocked = connection["blocked"].as_array().expect("a list");
+        let longest = blocked.iter().filter_map(|entry| entry[1].as_f64());
+        let longest = longest.fold(0.0, f64::max);
+        assert!(longest >= run.hold("stall_s"), "{}", run.said);
+        let length = connection["tcp_info_len"].as_u64().expect("a length");
+        assert!(length >= 104, "{}", run.said);
+        assert_eq!(connection["kernel"].is_string(), direction == "up");
+    }
+}

@@ -181,6 +181,12 @@ impl TcpFields {
     }
 }
 
+/// The release of this kernel, if it tells.
+pub fn kernel_release() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    Some(text.trim().to_owned())
+}
+
 fn read(info: &TcpInfo, offset: usize, width: usize) -> Option<u64> {
     match width {
         1 => info.field(offset).map(|[byte]| u64::from(byte)),

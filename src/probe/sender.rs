@@ -13,6 +13,8 @@ use crate::net::TcpInfo;
 
 /// Intervals that are kept; the shortest gives way.
 const INTERVALS_MAX: usize = 1000;
+/// Intervals that are told, the longest: as many as fit a line of text.
+const INTERVALS_TOLD_MAX: usize = 64;
 /// Shorter intervals are only counted: a slow reader makes thousands, as the kernel wakes a sender at a third of
 /// its buffer (probe spec B.14).
 pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
@@ -102,9 +104,19 @@ impl Sender {
         Some(now.saturating_duration_since(blocked.since))
     }
 
-    /// The intervals that were kept, and whether others were forgotten.
-    pub fn intervals(&self) -> (&[Interval], bool) {
-        (&self.intervals, self.is_truncated)
+    /// When it was blocked.
+    pub fn blocked_list(&self) -> BlockedList {
+        let mut longest: Vec<&Interval> = self.intervals.iter().collect();
+        longest.sort_by(|a, b| b.length.total_cmp(&a.length));
+        longest.truncate(INTERVALS_TOLD_MAX);
+        longest.sort_by(|a, b| a.start.total_cmp(&b.start));
+        BlockedList {
+            intervals: longest
+                .into_iter()
+                .map(|interval| (interval.start, interval.length, interval.accepted_before))
+                .collect(),
+            is_truncated: self.is_truncated || self.intervals.len() > INTERVALS_TOLD_MAX,
+        }
     }
 
     /// Notes a write that took `bytes`, more than 0. Returns the interval that it ended, if it was long enough to
@@ -192,6 +204,39 @@ impl Sender {
         if let Some(shortest) = shortest.filter(|shortest| shortest.length < interval.length) {
             *shortest = interval;
         }
+    }
+}
+
+/// When a sender was blocked, in all its time.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BlockedList {
+    /// Seconds from the sender's start, length in seconds, and bytes accepted before; at most 64, the longest of all.
+    pub intervals: Vec<(f64, f64, u64)>,
+    /// There were more.
+    pub is_truncated: bool,
+}
+
+impl BlockedList {
+    /// As a list of lists.
+    pub fn to_json(&self) -> Value {
+        let list = self.intervals.iter();
+        list.map(|(start, length, accepted)| json!([milli(*start), milli(*length), accepted]))
+            .collect()
+    }
+
+    /// Reads what `to_json` has made; `None` if it is anything else.
+    pub fn of(list: &Value, is_truncated: bool) -> Option<Self> {
+        let list = list.as_array()?.iter().take(INTERVALS_TOLD_MAX);
+        let interval = |entry: &Value| match entry.as_array()?.as_slice() {
+            [start, length, accepted] => {
+                Some((start.as_f64()?, length.as_f64()?, accepted.as_u64()?))
+            }
+            _ => None,
+        };
+        Some(Self {
+            intervals: list.map(interval).collect::<Option<_>>()?,
+            is_truncated,
+        })
     }
 }
 
@@ -299,7 +344,7 @@ mod tests {
             sender.note_blocked(start + 2 * step * MS, || None);
             sender.note_accepted(start + (2 * step + 1) * MS, 1, || None);
         }
-        assert!(sender.intervals().0.is_empty());
+        assert!(sender.intervals.is_empty());
         let view = sender.view(start + 200 * MS, &SendQueue::default(), None);
         assert_eq!(milli(view.blocked_s), 0.1);
         assert_eq!((view.blocked, view.longest), (None, None));
@@ -315,10 +360,24 @@ mod tests {
             now += (20 + step) * MS;
             sender.note_accepted(now, 1, || None);
         }
-        let (kept, is_truncated) = sender.intervals();
-        assert_eq!((kept.len(), is_truncated), (INTERVALS_MAX, true));
-        let shortest = kept.iter().map(|interval| interval.length);
+        assert_eq!(sender.intervals.len(), INTERVALS_MAX);
+        let shortest = sender.intervals.iter().map(|interval| interval.length);
         assert_eq!(shortest.fold(f64::MAX, f64::min), 0.030);
+        let told = sender.blocked_list();
+        assert_eq!(told.intervals.len(), INTERVALS_TOLD_MAX);
+        assert!(told.is_truncated && told.intervals.is_sorted_by(|a, b| a.0 < b.0));
+        let longest = 0.020 + (INTERVALS_MAX + 9) as f64 / 1000.0;
+        assert_eq!(
+            milli(told.intervals[INTERVALS_TOLD_MAX - 1].1),
+            milli(longest)
+        );
+        let text = told.to_json();
+        assert!(
+            text.to_string().len() < 2500,
+            "it fits a line with the rest"
+        );
+        let again = BlockedList::of(&text, true).expect("a list of lists");
+        assert_eq!(again.to_json(), text);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::sender::{Interval, SenderView};
+use super::sender::{BlockedList, Interval, SenderView};
 use super::wire::Report;
 
 /// What a run is judged by.
@@ -240,6 +240,10 @@ pub struct Track {
     pub hold: Option<Hold>,
     /// Time from the end of the hold to the sender's next byte.
     pub resumed_after: Option<Duration>,
+    /// Bytes that the sender, if it is this program, has had accepted at its last turn: newer than its last word.
+    accepted: u64,
+    /// When the sender was blocked; known at the end.
+    pub blocked: Option<BlockedList>,
     /// Why it ended before it was done.
     pub error: Option<String>,
     /// It ended by itself, and in the hold.
@@ -268,6 +272,8 @@ impl Track {
             receiver: None,
             hold: None,
             resumed_after: None,
+            accepted: 0,
+            blocked: None,
             error: None,
             closed_in_hold: false,
             is_complete: false,
@@ -321,6 +327,7 @@ impl Track {
     pub fn begin_hold(&mut self, now: Instant) {
         if self.hold.is_none() {
             let accepted = self.sender.as_ref().map_or(0, |sender| sender.accepted);
+            let accepted = accepted.max(self.accepted);
             // Word of the sender may be older than that of the receiver, who cannot have read more than was sent.
             let consumed = self.receiver.as_ref().map_or(0, |report| report.consumed);
             self.hold = Some(Hold {
@@ -349,6 +356,7 @@ impl Track {
 
     /// The sender, which is this program, has now had so many bytes accepted in all.
     pub fn note_accepted(&mut self, accepted: u64) {
+        self.accepted = accepted;
         if let Some(hold) = self.hold.as_mut().filter(|hold| hold.ended_at.is_none()) {
             hold.accepted = accepted.saturating_sub(hold.accepted_before);
         }
@@ -754,6 +762,20 @@ mod tests {
         track.note_receiver(start, report(1, "hold", 1, 5000));
         track.note_sender(start + 500 * MS, view(5000, 2500), &rules);
         assert_eq!(track.hold.expect("a hold").stall, None);
+    }
+
+    #[test]
+    fn bytes_that_no_sample_has_seen_yet_lie_before_the_hold() {
+        let (rules, start) = (rules(), start());
+        let mut track = Track::new(true);
+        track.note_sender(start, view(5000, 0), &rules);
+        // A fast sender comes far between two samples.
+        track.note_accepted(90_000_000);
+        track.note_receiver(start + 90 * MS, report(1, "hold", 1, 80_000_000));
+        track.note_sender(start + 1200 * MS, view(90_000_700, 1100), &rules);
+        let hold = track.hold.expect("a hold");
+        assert_eq!((hold.accepted_before, hold.accepted), (90_000_000, 700));
+        assert!(!track.is_exceeded(&rules));
     }
 
     #[test]

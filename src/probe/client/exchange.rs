@@ -11,7 +11,7 @@ use super::{ConnectionId, Lane, Outcomes, Role, Run, Slot, control};
 use crate::limits::{PROBE_BYTES_PER_TURN, PROBE_CLOSE_WAIT};
 use crate::net::Net as _;
 use crate::probe::framing::Intake;
-use crate::probe::sender::SenderView;
+use crate::probe::sender::{BlockedList, Sender, SenderView};
 use crate::probe::stream::Read;
 use crate::probe::turns::Turns;
 use crate::probe::wire::{self, Direction, Report};
@@ -169,6 +169,9 @@ impl Run<'_> {
             let is = |name: &str| view.get(name) == Some(&Value::Bool(true));
             lane.track.is_sender_done |= is("done");
             lane.track.is_complete |= is("complete");
+            if let Some(list) = view.get("intervals") {
+                lane.track.blocked = BlockedList::of(list, is("truncated"));
+            }
         }
         self.note_stall(number);
         self.look_whether_done(number);
@@ -256,6 +259,7 @@ impl Run<'_> {
             && let Some(view) = slot.stream.sender_view(self.net)
         {
             lane.track.note_sender(self.now, view, &self.rules);
+            lane.track.blocked = slot.stream.sender.as_ref().map(Sender::blocked_list);
         }
         self.close(number);
         self.event("close", json!({"conn": number}));

@@ -5,15 +5,20 @@ use serde_json::{Value, json};
 use super::{Outcome, Run, result};
 use crate::net::Net as _;
 use crate::probe::track::{Reason, Verdict};
-use crate::probe::wire::milli;
+use crate::probe::wire::{Direction, milli};
 use crate::probe::{
-    EXIT_CONNECT, EXIT_CORRUPT, EXIT_INCONCLUSIVE, EXIT_NO, EXIT_YES, exit_by_signal, netstat,
+    EXIT_CONNECT, EXIT_CORRUPT, EXIT_INCONCLUSIVE, EXIT_NO, EXIT_YES, evidence, exit_by_signal,
+    netstat,
 };
 
 impl Run<'_> {
     /// The verdict, the exit status and the result.
     pub(super) fn judge(&mut self, is_interrupted: bool) -> Outcome {
         let is_gone = self.is_control_lost;
+        let kernel = match self.direction {
+            Direction::Up => evidence::kernel_release(),
+            Direction::Down => None,
+        };
         let mut worst = None;
         let mut entries = Vec::new();
         for (number, lane) in self.lanes.iter().enumerate() {
@@ -33,6 +38,7 @@ impl Run<'_> {
                 &lane.track,
                 self.began_at,
                 verdict,
+                kernel.as_deref(),
             ));
         }
         let verdict = worst.unwrap_or(Verdict::Inconclusive);

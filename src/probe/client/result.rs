@@ -6,16 +6,18 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use crate::probe::evidence::Class;
+use crate::probe::sender::BlockedList;
 use crate::probe::track::{Hold, Reason, Track, Verdict};
 use crate::probe::units::{show_seconds, show_size};
 use crate::probe::wire::milli;
 
-/// Makes the entry of one connection.
+/// Makes the entry of one connection. `kernel` is the release of the sender's kernel, if that is this one.
 pub fn connection(
     number: usize,
     track: &Track,
     started_at: Instant,
     verdict: (Verdict, Reason),
+    kernel: Option<&str>,
 ) -> Value {
     let receiver = track.receiver.as_ref();
     let sender = track.sender.as_ref();
@@ -30,6 +32,10 @@ pub fn connection(
         "hold": track.hold.as_ref().map(|hold| hold_json(hold, started_at)),
         "resume_s": track.resumed_after.map(|after| milli(after.as_secs_f64())),
         "blocked_s": sender.map(|sender| milli(sender.blocked_s)),
+        "blocked": track.blocked.as_ref().map(BlockedList::to_json),
+        "truncated": track.blocked.as_ref().map(|blocked| blocked.is_truncated),
+        "kernel": kernel,
+        "tcp_info_len": sender.and_then(|sender| sender.tcp.as_ref()?.length()),
         "lost": track.lost(),
         "bad_at": receiver.and_then(|report| report.bad_at),
         "isolation": track.isolation().map(|(percent, gap)| {

@@ -199,8 +199,13 @@ impl Peer {
         let Role::Data(data) = &mut self.role else {
             return;
         };
-        let text = json!({"conn": data.connection, "dir": "down", "done": is_finished,
+        let mut text = json!({"conn": data.connection, "dir": "down", "done": is_finished,
             "complete": self.stream.outlet.is_complete(), "tx": view.to_json()});
+        if let Some(sender) = self.stream.sender.as_ref().filter(|_| is_finished) {
+            let blocked = sender.blocked_list();
+            (text["intervals"], text["truncated"]) =
+                (blocked.to_json(), blocked.is_truncated.into());
+        }
         shared
             .runs
             .note(data.run, data.connection, text.to_string());
