@@ -79,6 +79,15 @@ fn nobody_there_is_no_connection() {
 }
 
 #[test]
+fn a_server_without_tls_is_not_taken_for_a_sink_inside_it() {
+    let server = ProbeServer::start(&[]);
+    let run = probe(&format!("tls://127.0.0.1:{}", server.port), &[]);
+    assert_eq!(run.exit, 3, "{}", run.said);
+    let error = run.result["error"].as_str().expect("a complaint");
+    assert!(error.contains("TLS"), "{error}");
+}
+
+#[test]
 fn a_peer_that_dies_in_any_phase_ends_the_run() {
     for direction in ["up", "down"] {
         for phase in ["warmup", "hold", "resume"] {

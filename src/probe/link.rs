@@ -112,16 +112,16 @@ impl Link {
         }
     }
 
-    /// Goes on with a handshake and sends what the stage has left over.
+    /// Goes on with a handshake and sends what the stage has left over. `Done` when neither is left to do.
     ///
     /// # Errors
     ///
     /// As [`Stage::flush`].
-    pub fn flush(&mut self, net: &mut MioNet) -> io::Result<()> {
-        if let Some(stage) = &mut self.stage {
-            stage.flush(&mut self.socket, net)?;
+    pub fn flush(&mut self, net: &mut MioNet) -> io::Result<Io<()>> {
+        match &mut self.stage {
+            Some(stage) => stage.flush(&mut self.socket, net),
+            None => Ok(Io::Done(())),
         }
-        Ok(())
     }
 
     /// Ends the sending direction; everything written must have been taken by the socket.

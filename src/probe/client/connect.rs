@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::limits::{PROBE_CONNECT_WAIT, PROBE_HELLO_WAIT, PROBE_REPLY_WAIT};
 use crate::net::mio::MioNet;
-use crate::net::{Net as _, Tuning, Watched};
+use crate::net::{Io, Net as _, Tuning, Watched};
 use crate::probe::framing::{Framing, Intake};
 use crate::probe::link::Link;
 use crate::probe::stream::Stream;
@@ -135,6 +135,11 @@ impl Opening {
                 Ok(self.progress())
             }
             Stage::Greeting if is_late && self.may_be_sink() => {
+                // Silence is the answer of a sink, but a sink inside TLS has shaken hands.
+                let flushed = stream.link.flush(net);
+                if flushed.map_err(|error| error.to_string())? == Io::Blocked {
+                    return Err("the server does not answer in TLS".into());
+                }
                 self.stage = Stage::Running(true);
                 Ok(Progress::Made)
             }

@@ -126,7 +126,10 @@ pub fn words(result: &Map<String, Value>) -> String {
         (None, 0) => format!("{} counted", show_size(consumed)),
         (None, lost) => format!("{lost} bytes lost"),
     };
-    let _ = writeln!(shown, "  integrity: {integrity}");
+    // Without a run there is nothing to say of its bytes.
+    if result.get("error").is_none_or(Value::is_null) {
+        let _ = writeln!(shown, "  integrity: {integrity}");
+    }
     if let Some(isolation) = result.get("isolation").filter(|it| it["checked"] == true) {
         let answer = match isolation["ok"].as_bool() {
             Some(true) => "others kept",
@@ -157,10 +160,13 @@ fn connection_words(shown: &mut String, entry: &Value) {
             seconds(&entry["resume_s"])
         );
     } else if hold.is_object() {
+        // Without an end of the hold it was the sender that made one.
+        let time = hold["seconds"]
+            .as_f64()
+            .map_or("the time".into(), show_seconds);
         let _ = writeln!(
             shown,
-            "  sender went on for {} of hold: {} accepted",
-            seconds(&hold["seconds"]),
+            "  sender went on for {time} of the hold: {} accepted",
             size(&hold["accepted"])
         );
     }

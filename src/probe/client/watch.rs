@@ -179,8 +179,12 @@ impl Run<'_> {
         let interval = if self.is_terminal { 1 } else { 5 };
         self.next_live_at = self.now + Duration::from_secs(interval);
         let tracks = || self.lanes.iter().map(|lane| &lane.track);
+        // Word of a sender may be older than that of its receiver, who cannot have read more than was sent.
         let accepted: u64 = tracks()
-            .filter_map(|track| Some(track.sender.as_ref()?.accepted))
+            .filter_map(|track| {
+                let consumed = track.receiver.as_ref().map_or(0, |report| report.consumed);
+                Some(track.sender.as_ref()?.accepted.max(consumed))
+            })
             .sum();
         let consumed: u64 = tracks()
             .filter_map(|track| Some(track.receiver.as_ref()?.consumed))

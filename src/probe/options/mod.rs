@@ -47,6 +47,9 @@ The server waits behind the chain, the client connects through it. One end stops
 reading; the other should stall soon. URLs are tcp://host:port, tls://host:port,
 ws://host[:port]/ws, wss://..., http://host[:port] and https://...
 
+TIME is 500ms, 2s, 1.5m and the like, BYTES 64KiB, 10MB or a number, RATE the same
+per second. With a web browser, http://server:port/ is a page that measures too.
+
 Exit status: 0 as expected, 1 contrary to the expectation, 2 wrong arguments,
 3 could not connect, 4 inconclusive, 5 bytes lost or changed.
 ";

@@ -56,7 +56,7 @@ pub(super) fn parser() -> Options {
         .optmulti(
             "",
             "protocol",
-            "auto or tcp; tcp looks at nothing, everything is a raw sink",
+            "auto, or tcp: looks at nothing, everything is a raw sink; websocket is auto",
             "NAME",
         )
         .optmulti(
