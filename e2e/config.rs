@@ -86,7 +86,7 @@ fn command_line_goes_before_the_file_on_either_side_of_it() {
 #[test]
 fn wrong_lines_are_told_and_the_rest_serves() {
     let folder = TempDir::new();
-    let text = "[global]\nmaxclients = many\nr2h-token s3cret\nr2h-token = k\nexternal-m3u = file:///x\n\
+    let text = "[global]\nmaxclients = many\nr2h-token s3cret\nr2h-token = k\nffmpeg-path = /x\n\
                 [bind]\nnowhere\n127.0.0.1 0\n[services]\n#EXTM3U\nrtp://239.0.0.1\n";
     let file = write(&folder, "a.conf", text);
     let name = text_of(&file);
@@ -97,7 +97,7 @@ fn wrong_lines_are_told_and_the_rest_serves() {
             "{name}:2: maxclients: \"many\" is not accepted; give a whole number from 1 to 65536"
         ),
         format!("{name}:3: the line has no =; give key = value"),
-        format!("{name}:5: external-m3u has no effect in this version"),
+        format!("{name}:5: ffmpeg-path has no effect in this version"),
         format!("{name}:7: [bind]: \"nowhere\" is not accepted; give "),
         format!("{name}:11: [services]: no #EXTINF line stands in front of the URL"),
     ] {

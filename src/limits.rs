@@ -128,6 +128,16 @@ pub const PLAYLIST_LINE_BYTES_MAX: usize = 64 << 10;
 /// Services of all lists, recordings counted on their own. Chosen: the longest lists of providers have some 50,000
 /// entries; a service takes about half a KiB.
 pub const SERVICES_MAX: usize = 65_536;
+/// Default of `--external-m3u-update-interval` (server spec §2.2).
+pub const EXTERNAL_M3U_INTERVAL_DEFAULT: Duration = Duration::from_secs(7200);
+/// Bytes of an external list, and of a programme guide, at most (http-proxy spec §19).
+pub const DOCUMENT_BYTES_MAX: usize = 20 << 20;
+/// Either must be there this long after it was asked for, redirects included (http-proxy spec §19).
+pub const DOCUMENT_WAIT: Duration = Duration::from_secs(30);
+/// Bytes of either that are taken in a turn. Chosen: less than what goes through a pipe, where nobody would see them.
+pub const DOCUMENT_BYTES_PER_TURN: usize = 64 << 10;
+/// Lines of an external list that are read in a turn. Chosen: that takes about a millisecond.
+pub const LIST_LINES_PER_TURN: usize = 256;
 /// Forms of the playlist that are kept, one for each base that links may begin with. Chosen: people reach a server under
 /// one or two names.
 pub const PLAYLISTS_WRITTEN_MAX: usize = 4;
@@ -401,6 +411,7 @@ const _: () = {
         (STOP_WAIT.as_millis() + STOP_FLUSH_WAIT.as_millis()) + ACCESS_CLOSE_WAIT.as_millis();
     assert!(stop_ms < STOP_KILL_WAIT.as_millis() && stop_ms < DRAIN_KILL_WAIT.as_millis());
     assert!(UPSTREAM_READ_BYTES <= BUFFER_BYTES_MAX);
+    assert!(DOCUMENT_BYTES_PER_TURN < PIPED_BODY_BYTES_MIN);
     assert!(EVENT_INTERVAL_MIN.as_nanos() < STATUS_INTERVAL.as_nanos());
     // Whatever has begun to arrive of a record, the rest finds room.
     assert!(TLS_RECORD_BYTES_MAX <= TLS_READ_BYTES);

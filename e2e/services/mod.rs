@@ -1,5 +1,7 @@
 //! Channel lists: services by name, the playlist that leads to them, and what reads it (playlist spec).
 
+mod external;
+
 use std::process::Command;
 
 use crate::proxy::nginx::Nginx;

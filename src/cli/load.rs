@@ -340,7 +340,7 @@ mod tests {
         assert_eq!(severities.first(), Some(&Severity::Wrong));
         let again = invocation(&["-c", "f"]).load_with(&files(&[file]), Severity::Wrong);
         assert!(again.is_err());
-        let good = ("f", Some("[global]\nexternal-m3u = x\n"));
+        let good = ("f", Some("[global]\nffmpeg-path = x\n"));
         let again = invocation(&["-c", "f"]).load_with(&files(&[good]), Severity::Wrong);
         assert_eq!(again.expect("a notice only").problems.len(), 1);
     }

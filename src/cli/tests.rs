@@ -376,19 +376,18 @@ fn other_words_are_ignored_with_a_notice() {
 
 #[test]
 fn options_of_the_compatible_router_are_told_to_have_no_effect() {
-    let invocation =
-        invoke(&["-SZM", "file:///x", "--ffmpeg-args=-a -b", "-m6", "--video"]).unwrap();
+    let invocation = invoke(&["-SZF", "/x", "--ffmpeg-args=-a -b", "-m6", "--video"]).unwrap();
     let names = [
         "-S/--video-snapshot",
         "-Z/--zerocopy-on-send",
-        "-M/--external-m3u",
+        "-F/--ffmpeg-path",
         "-A/--ffmpeg-args",
         "-S/--video-snapshot",
     ];
     let expected = names.map(|names| format!("{names} has no effect in this version"));
     assert_eq!(notices(&invocation), expected);
     assert_eq!(config(&invocation).clients_max, 6);
-    assert!(refused(&["-M"]).contains("a value is missing"));
+    assert!(refused(&["-F"]).contains("a value is missing"));
 }
 
 #[test]

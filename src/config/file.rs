@@ -294,8 +294,8 @@ mod tests {
             "Wrong /x.conf:2: \"max-clients\" is not a key of [global]"
         );
         assert_eq!(
-            problem("[global]\nExternal_M3U = file:///x"),
-            "Notice /x.conf:2: external-m3u has no effect in this version"
+            problem("[global]\nFFmpeg_Path = /x"),
+            "Notice /x.conf:2: ffmpeg-path has no effect in this version"
         );
     }
 

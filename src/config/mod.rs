@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::limits;
-use crate::playlist::{self, Naming, Origin};
+use crate::playlist::{self, DocumentAddress, Naming, Origin, Refresh};
 use crate::proto::url::Host;
 
 pub use draft::{Draft, Source, Sources};
@@ -84,6 +84,9 @@ pub const LOG_FORMAT_BYTES_MAX: usize = 2048;
 pub const APP_PATH_PREFIX_BYTES_MAX: usize = 255;
 /// Longest [`Config::status_page_path`] in bytes; chosen like that of the prefix.
 pub const PAGE_PATH_BYTES_MAX: usize = 255;
+
+/// Accepted seconds of [`Config::external_m3u_refresh`], 0 for once; chosen: up to a year.
+pub const EXTERNAL_M3U_SECONDS: RangeInclusive<usize> = 0..=31_536_000;
 
 /// Everything the router is told at start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +168,11 @@ pub struct Config {
     /// The channel list below `[services]`: its lines without blanks at their ends, each followed by a line feed. Default
     /// empty.
     pub services: Rc<str>,
+    /// Where another channel list is, whose services come behind these. Default none.
+    pub external_m3u: Option<DocumentAddress>,
+    /// How often that is loaded, within [`EXTERNAL_M3U_SECONDS`]; without it, how often the programme guide is. Default
+    /// every two hours.
+    pub external_m3u_refresh: Refresh,
     /// How often memberships are made known again, without leaving: whole seconds within
     /// [`MCAST_REJOIN_SECONDS`], never zero. Default `None`, never.
     pub mcast_rejoin_interval: Option<Duration>,
@@ -289,6 +297,8 @@ impl Default for Config {
             status_page_path: "/status".to_owned(),
             use_relative_path_in_m3u: false,
             services: Rc::default(),
+            external_m3u: None,
+            external_m3u_refresh: Refresh::Every(limits::EXTERNAL_M3U_INTERVAL_DEFAULT),
             mcast_rejoin_interval: None,
             channel_linger: limits::CHANNEL_LINGER_DEFAULT,
             channels_lingering_max: limits::CHANNELS_LINGERING_MAX_DEFAULT,

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use super::{
     APP_PATH_PREFIX_BYTES_MAX, CHANNEL_LINGER, CHANNELS_LINGERING_MAX, CLIENTS_MAX, DRAIN_TIMEOUT,
-    FAST_START_KIB, FLUSH_INTERVAL, HEADER_VALUE_BYTES_MAX, HTTP_CONNECT_TIMEOUT,
-    HTTP_HEAD_TIMEOUT, HTTP_IDLE_TIMEOUT, Hostname, LOG_FORMAT_BYTES_MAX, LogStyle,
-    MCAST_REJOIN_SECONDS, NO_DATA_TIMEOUT, PAGE_PATH_BYTES_MAX, POOL_BUFFERS_MAX, StatusAuth,
-    Token, UDP_RECEIVE_BUFFER_BYTES, UNIX_MODE_MAX, UserName, Verbosity, WORKERS,
+    EXTERNAL_M3U_SECONDS, FAST_START_KIB, FLUSH_INTERVAL, HEADER_VALUE_BYTES_MAX,
+    HTTP_CONNECT_TIMEOUT, HTTP_HEAD_TIMEOUT, HTTP_IDLE_TIMEOUT, Hostname, LOG_FORMAT_BYTES_MAX,
+    LogStyle, MCAST_REJOIN_SECONDS, NO_DATA_TIMEOUT, PAGE_PATH_BYTES_MAX, POOL_BUFFERS_MAX,
+    StatusAuth, Token, UDP_RECEIVE_BUFFER_BYTES, UNIX_MODE_MAX, UserName, Verbosity, WORKERS,
 };
 use crate::limits::POOL_UNIT_BYTES;
-use crate::proto::url::{Host, INTERFACE_BYTES_MAX, parse_endpoint};
+use crate::playlist::{DocumentAddress, Refresh};
+use crate::proto::url::{self, Host, INTERFACE_BYTES_MAX, parse_endpoint};
 
 /// Port of a STUN server (RFC 8489 §18.6).
 const STUN_PORT: u16 = 3478;
@@ -102,6 +103,36 @@ pub fn udp_receive_buffer_bytes(text: &str) -> Result<usize, Rejected> {
 pub fn mcast_rejoin_interval(text: &str) -> Result<Option<Duration>, Rejected> {
     let seconds = whole(text, MCAST_REJOIN_SECONDS, "a whole number of seconds")?;
     Ok((seconds > 0).then(|| Duration::from_secs(seconds as u64)))
+}
+
+/// [`Config::external_m3u`](super::Config::external_m3u), empty for none.
+pub fn external_m3u(text: &str) -> Result<Option<DocumentAddress>, Rejected> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // Behind the question mark there are often name and password.
+    let shown = text.split('?').next().unwrap_or_default();
+    let accepted = "an http:// or https:// URL, or file:// and an absolute path";
+    DocumentAddress::parse(text)
+        .map(Some)
+        .map_err(|error| Rejected::new(&url::redact(shown), format!("{accepted} ({error})")))
+}
+
+/// [`Config::external_m3u_refresh`](super::Config::external_m3u_refresh): 0 for once, negative for never.
+pub fn external_m3u_refresh(text: &str) -> Result<Refresh, Rejected> {
+    let is_negative = |text: &str| digits(text).is_some_and(|seconds| seconds > 0);
+    if text.strip_prefix('-').is_some_and(is_negative) {
+        return Ok(Refresh::Never);
+    }
+    let seconds = whole(
+        text,
+        EXTERNAL_M3U_SECONDS,
+        "-1, or a whole number of seconds",
+    )?;
+    Ok(match seconds {
+        0 => Refresh::Once,
+        seconds => Refresh::Every(Duration::from_secs(seconds as u64)),
+    })
 }
 
 /// [`Config::channel_linger`](super::Config::channel_linger).

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Hostname, LogStyle, StatusAuth, Token, UserName, Verbosity};
+use crate::playlist::{DocumentAddress, Refresh};
 use crate::proto::url::Host;
 
 /// A count, a size.
@@ -42,6 +43,20 @@ pub(super) fn path(value: &Option<PathBuf>) -> String {
     value
         .as_ref()
         .map_or_else(String::new, |path| path.to_string_lossy().into_owned())
+}
+
+/// The address of a document that may not be there; empty then.
+pub(super) fn document(value: &Option<DocumentAddress>) -> String {
+    value.as_ref().map_or_else(String::new, ToString::to_string)
+}
+
+/// Whole seconds; 0 for once, -1 for never.
+pub(super) fn refresh(value: &Refresh) -> String {
+    match value {
+        Refresh::Never => "-1".to_owned(),
+        Refresh::Once => "0".to_owned(),
+        Refresh::Every(interval) => interval.as_secs().to_string(),
+    }
 }
 
 /// Seconds, exactly.

@@ -3,17 +3,20 @@
 use std::io::{self, IoSlice, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket as OsSocket, TcpKeepalive, Type};
 
+use super::reader::Reader;
 use super::resolver::Resolver;
 use super::tls::TlsConfig;
 use super::{
     Accepted, Batch, Edge, Event, GroupAddress, Io, Joined, Layout, LookupId, Membership, Net,
-    Peer, PipeId, Socket, SocketId, Stage, nonblocking, rejoin,
+    Peer, PipeId, ReadId, Socket, SocketId, Stage, nonblocking, rejoin,
 };
 use crate::arena::{Arena, Id};
 use crate::limits::{EVENTS_PER_TICK, KEEPALIVE, PIPE_BYTES};
@@ -38,6 +41,7 @@ pub struct MioNet {
     shared_listeners: Vec<SharedListener>,
     pipes: Arena<Pipe>,
     resolver: Resolver,
+    reader: Reader,
     signals: Option<Signals>,
     stopped_by: Option<Signal>,
     tls: TlsConfig,
@@ -59,14 +63,15 @@ impl MioNet {
     /// When the system gives no poll.
     pub fn new(tls: TlsConfig) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let resolver = Resolver::new(Waker::new(poll.registry(), WAKER)?);
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS_PER_TICK),
             sockets: Arena::with_generation_bits(GENERATION_BITS),
             shared_listeners: Vec::new(),
             pipes: Arena::new(),
-            resolver,
+            resolver: Resolver::new(Arc::clone(&waker)),
+            reader: Reader::new(waker),
             signals: None,
             stopped_by: None,
             tls,
@@ -286,7 +291,10 @@ impl Net for MioNet {
         for event in &self.events {
             match event.token() {
                 BELL => events.push(Event::Rung),
-                WAKER => self.resolver.take_answers(events),
+                WAKER => {
+                    self.resolver.take_answers(events);
+                    self.reader.take_answers(events);
+                }
                 SIGNALS => {
                     while let Some(stop) = self.signals.as_mut().and_then(Signals::take) {
                         self.stopped_by = Some(stop);
@@ -561,6 +569,10 @@ impl Net for MioNet {
 
     fn resolve(&mut self, lookup: LookupId, names: Vec<String>) -> io::Result<()> {
         self.resolver.ask(lookup, names)
+    }
+
+    fn read_file(&mut self, read: ReadId, path: PathBuf, bytes_max: usize) -> io::Result<()> {
+        self.reader.read(read, path, bytes_max)
     }
 
     fn trim_heap(&mut self) {

@@ -10,6 +10,7 @@ mod listener;
 mod measure;
 pub mod mio;
 mod peer;
+mod reader;
 mod rejoin;
 mod resolver;
 mod stage;
@@ -18,6 +19,7 @@ pub mod tls;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use self::listener::{Listener, Place};
@@ -43,6 +45,10 @@ pub type PipeId = Id<Pipe>;
 /// Names a look-up under way; given by whoever asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LookupId(pub u64);
+
+/// Names a file that is being read; given by whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReadId(pub u64);
 
 /// Result of an operation that may find nothing to do yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +95,13 @@ pub enum Event {
         lookup: LookupId,
         /// One list per name asked for.
         result: Result<Vec<Vec<IpAddr>>, String>,
+    },
+    /// A file was read whole, or why it was not.
+    FileRead {
+        /// As given to [`Net::read_file`].
+        read: ReadId,
+        /// Its bytes.
+        result: Result<Vec<u8>, String>,
     },
     /// The program is asked to stop.
     Stop,
@@ -384,6 +397,14 @@ pub trait Net {
     ///
     /// `ResourceBusy` when too many look-ups are waiting.
     fn resolve(&mut self, lookup: LookupId, names: Vec<String>) -> io::Result<()>;
+
+    /// Starts reading a regular file of at most `bytes_max` bytes; an [`Event::FileRead`] follows, unless the file
+    /// system never answers.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports about the thread that it takes.
+    fn read_file(&mut self, read: ReadId, path: PathBuf, bytes_max: usize) -> io::Result<()>;
 
     /// Much was freed: the allocator may give it back to the system.
     fn trim_heap(&mut self) {}

@@ -34,9 +34,9 @@ pub(super) struct Resolver {
 
 impl Resolver {
     /// A resolver that wakes the poll through `waker` when it has answers.
-    pub(super) fn new(waker: Waker) -> Self {
+    pub(super) fn new(waker: Arc<Waker>) -> Self {
         Self {
-            waker: Arc::new(waker),
+            waker,
             thread: None,
         }
     }

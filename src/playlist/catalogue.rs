@@ -104,13 +104,11 @@ impl fmt::Display for Fault {
 }
 
 /// The services of all lists, and the playlist that leads to them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     services: HashMap<String, Service>,
     playlist: Combined,
     guide: Option<Guide>,
-    has_header: bool,
-    entries: usize,
 }
 
 impl Catalogue {
@@ -143,7 +141,7 @@ impl Catalogue {
         self.guide.as_ref()
     }
 
-    /// How many services there are.
+    /// How many services there are, recordings counted on their own.
     pub fn len(&self) -> usize {
         self.services.len()
     }
@@ -199,18 +197,13 @@ impl Builder {
         (self.catchup, self.catchup_source) = (None, None);
     }
 
-    /// Whether there is anything in the lists so far that makes them playlists.
-    pub fn is_playlist(&self) -> bool {
-        self.catalogue.has_header || self.catalogue.entries > 0
-    }
-
     /// Takes the next line, with or without its end.
     ///
     /// # Errors
     ///
     /// [`Fault`]; the next line can be taken all the same.
     pub fn take(&mut self, line: &str) -> Result<(), Fault> {
-        let line = line.trim();
+        let line = super::trimmed(line);
         if line.is_empty() {
             return Ok(());
         }
@@ -258,7 +251,6 @@ impl Builder {
     }
 
     fn take_header(&mut self, header: &Header<'_>) {
-        self.catalogue.has_header = true;
         let owned = |value: Option<&str>| value.map(str::to_owned);
         (self.catchup, self.catchup_source) = (owned(header.catchup), owned(header.catchup_source));
         if let Some(address) = header.guide {
@@ -285,7 +277,6 @@ impl Builder {
 
     /// Takes an entry whole: makes its services, and writes it into the playlist.
     fn take_entry(&mut self, line: &str, text: &str) -> Result<(), Fault> {
-        self.catalogue.entries += 1;
         let (bare, label) = source::split_label(text);
         let usability = match Info::read(line) {
             Some(info) => (Source::read(bare, &self.naming.prefix), info),

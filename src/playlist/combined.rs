@@ -4,11 +4,13 @@
 use md5::{Digest, Md5};
 
 /// A playlist whose links have no base yet. It has at most twice the bytes of the lists it was made of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Combined {
     text: String,
     /// Where a base belongs, in bytes, ascending.
     bases: Vec<usize>,
+    /// Of all that was appended. Kept up, so that no long text is ever gone through in one go.
+    digest: Md5,
 }
 
 impl Combined {
@@ -20,11 +22,14 @@ impl Combined {
     /// Appends text that needs no base.
     pub(super) fn push(&mut self, text: &str) {
         self.text.push_str(text);
+        self.digest.update(text);
     }
 
     /// From here on comes a link.
     pub(super) fn push_base(&mut self) {
         self.bases.push(self.text.len());
+        // No text has this byte, since it is no UTF-8.
+        self.digest.update([0xff]);
     }
 
     /// The playlist with links that begin with `base`, and with `guide`, an address below it, in the header.
@@ -45,12 +50,7 @@ impl Combined {
 
     /// What [`Combined::write`] gives depends on this number and the arguments only.
     pub fn fingerprint(&self) -> [u8; 16] {
-        let mut digest = Md5::new();
-        digest.update(&self.text);
-        for at in &self.bases {
-            digest.update(at.to_le_bytes());
-        }
-        digest.finalize().into()
+        self.digest.clone().finalize().into()
     }
 }
 

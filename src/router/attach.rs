@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::Router;
 use super::close::CloseReason;
 use super::complaints::Complaint;
+use super::errand::Errand;
 use super::library::Named;
 use super::ready::Entity;
 use super::record::{Kind, Record};
@@ -38,6 +39,8 @@ pub(super) enum Wanted {
     Group(MulticastUrl),
     /// To make a request.
     Origin(Rc<Fetch>),
+    /// To load a document for the router itself.
+    Document(Errand, Rc<Fetch>),
     /// To be told to an upstream that has asked for this name.
     Name(UpstreamId, String),
 }
@@ -228,9 +231,11 @@ impl Router {
         let Some(Lookup { client, wanted }) = self.lookups.remove(&lookup) else {
             return;
         };
-        if let Wanted::Name(upstream, name) = wanted {
-            return self.tell_addresses(upstream, &name, result);
-        }
+        let wanted = match wanted {
+            Wanted::Name(upstream, name) => return self.tell_addresses(upstream, &name, result),
+            Wanted::Document(errand, fetch) => return self.errand_resolved(errand, fetch, result),
+            wanted => wanted,
+        };
         let Some(client) = client else { return };
         // The client may have gone or given up meanwhile.
         let waits =
@@ -248,7 +253,7 @@ impl Router {
                 self.connect_to(client, fetch, &addresses);
             }
             (Wanted::Origin(_), Err(error)) => self.refuse(client, Status::BadGateway, &error),
-            (Wanted::Name(..), _) => {}
+            (Wanted::Name(..) | Wanted::Document(..), _) => {}
         }
         self.after_turn(client);
     }

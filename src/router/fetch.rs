@@ -94,13 +94,14 @@ impl Router {
                 is_local: is_trusted || self.is_local(id, request),
             }),
             head: forward.encode(),
+            head_wait: config.http_head_timeout,
             has_body: !is_empty,
             repeatable: is_empty
                 && matches!(request.method, Method::Get | Method::Head | Method::Options),
             exchange: Rc::new(Exchange {
                 is_head: request.method == Method::Head,
                 client_minor_version: request.minor_version,
-                links: self.links(id, request, resolved.interface.as_deref(), token),
+                links: Some(self.links(id, request, resolved.interface.as_deref(), token)),
                 cors_allow_origin: config.cors_allow_origin.clone(),
                 access_cookie: sets_cookie
                     .then(|| response::access_cookie(config))

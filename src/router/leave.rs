@@ -64,6 +64,7 @@ impl Router {
         }
         self.leave_unused_channels();
         self.end_idle_connections();
+        self.end_errands();
         self.end_kept_clients();
     }
 
@@ -92,6 +93,7 @@ impl Router {
             self.end_client(id);
         }
         self.end_idle_connections();
+        self.end_errands();
         self.leave_unused_channels();
     }
 

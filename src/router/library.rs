@@ -1,5 +1,5 @@
-//! Channel lists and what comes of them: the catalogue of services, and the playlist as clients get it (playlist spec
-//! §9, §10).
+//! Channel lists and what comes of them: the catalogue of services, and the playlist and the programme guide as clients
+//! get them (playlist spec §9 to §11). How lists and guides get here is the business of [`errand`](super::errand).
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -11,28 +11,67 @@ use flate2::write::GzEncoder;
 use md5::{Digest, Md5};
 
 use super::Router;
+use super::errand::Errand;
 use super::slots::ClientId;
 use crate::client::Request;
 use crate::client::resource::{self, LocalBody, Resource};
 use crate::client::response::{Answer, Status};
-use crate::client::route::Document;
+use crate::client::route::Document as Wanted;
 use crate::config::Config;
-use crate::limits::{PLAYLIST_GZIP_BYTES_MAX, PLAYLISTS_WRITTEN_MAX};
-use crate::playlist::{Catalogue, MergeError, Origin, Source};
+use crate::limits::{
+    DOCUMENT_BYTES_MAX, LIST_LINES_PER_TURN, PLAYLIST_GZIP_BYTES_MAX, PLAYLISTS_WRITTEN_MAX,
+};
+use crate::playlist::download::{Document, Validators};
+use crate::playlist::{
+    self, Builder, Catalogue, DocumentAddress, Guide, MergeError, Origin, Source,
+};
+use crate::proto::rewrite::content::decode_content;
 use crate::proto::url;
+
+/// What a compressed document begins with (RFC 1952 §2.3.1).
+const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
 
 /// The channels that there are.
 pub(super) struct Library {
     catalogue: Catalogue,
-    /// What [`Combined::fingerprint`](crate::playlist::Combined::fingerprint) says of its playlist.
-    fingerprint: [u8; 16],
+    /// The external list.
+    list: Option<List>,
+    /// A catalogue in the making, with what of the external list has not been read yet.
+    reading: Option<Reading>,
+    guide: Option<KeptGuide>,
     /// The playlist as it was asked for last, the latest at the end; at most [`PLAYLISTS_WRITTEN_MAX`].
     written: VecDeque<Written>,
+}
+
+/// The external list, which is read again when the configuration changes.
+struct List {
+    text: Rc<str>,
+    digest: [u8; 16],
+    validators: Validators,
+}
+
+struct Reading {
+    builder: Builder,
+    text: Rc<str>,
+    /// Bytes that have been read.
+    read_bytes: usize,
+    /// Lines that are left out.
+    faults: usize,
+}
+
+/// The programme guide, as it came.
+struct KeptGuide {
+    /// Whose it is.
+    guide: Guide,
+    bytes: Rc<[u8]>,
+    digest: [u8; 16],
+    validators: Validators,
 }
 
 /// The playlist with links that begin with `base`.
 struct Written {
     base: String,
+    guide: Option<String>,
     plain: Rc<[u8]>,
     gzip: Option<Rc<[u8]>>,
 }
@@ -52,19 +91,154 @@ impl Named {
 }
 
 impl Library {
-    /// With the services of `config`.
+    /// With the services of `config`; an external list is still to come.
     pub(super) fn new(config: &Config) -> Self {
-        let catalogue = config.catalogue().finish();
         Self {
-            fingerprint: catalogue.playlist().fingerprint(),
-            catalogue,
+            catalogue: config.catalogue().finish(),
+            list: None,
+            reading: None,
+            guide: None,
             written: VecDeque::new(),
         }
     }
 
-    /// From now on there are the services of `config`. Streams that run keep their sources.
-    pub(super) fn reconfigure(&mut self, config: &Config) {
-        *self = Self::new(config);
+    /// Begins a catalogue with the services of `config`, and with those of the external list as it is, if that is still
+    /// wanted. Until it is complete the one before holds.
+    pub(super) fn reconfigure(&mut self, config: &Config, before: &Config) {
+        if config.external_m3u.is_none() {
+            self.list = None;
+        } else if config.external_m3u != before.external_m3u
+            && let Some(list) = &mut self.list
+        {
+            list.validators = Validators::default();
+        }
+        self.read(config);
+    }
+
+    /// Begins a catalogue of all lists.
+    fn read(&mut self, config: &Config) {
+        let mut builder = config.catalogue();
+        builder.begin(match &config.external_m3u {
+            Some(DocumentAddress::Remote(_)) => Origin::Provider,
+            Some(DocumentAddress::File(_)) | None => Origin::Operator,
+        });
+        self.reading = Some(Reading {
+            builder,
+            text: self
+                .list
+                .as_ref()
+                .map(|list| Rc::clone(&list.text))
+                .unwrap_or_default(),
+            read_bytes: 0,
+            faults: 0,
+        });
+    }
+
+    /// Whether [`Library::read_further`] has something to do.
+    pub(super) fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// Goes on with the catalogue in the making. Returns whether it has become the one that holds.
+    pub(super) fn read_further(&mut self) -> bool {
+        let Some(reading) = &mut self.reading else {
+            return false;
+        };
+        if !reading.step(LIST_LINES_PER_TURN) {
+            return false;
+        }
+        let Some(reading) = self.reading.take() else {
+            return false;
+        };
+        if reading.faults > 0 {
+            log::info!("channel list: {} lines have no effect", reading.faults);
+        }
+        self.catalogue = reading.builder.finish();
+        self.written.clear();
+        log::debug!("there are {} services", self.catalogue.len());
+        let kept = self.guide.as_ref().map(|kept| &kept.guide);
+        if kept != self.catalogue.guide() {
+            self.guide = None;
+        }
+        true
+    }
+
+    /// Where the programme guide is.
+    pub(super) fn guide_address(&self) -> Option<&Guide> {
+        self.catalogue.guide()
+    }
+
+    /// What tells whether a document that is here has changed where it comes from.
+    pub(super) fn validators(&self, errand: Errand) -> Validators {
+        let known = match errand {
+            Errand::List => self.list.as_ref().map(|list| &list.validators),
+            Errand::Guide => self.guide.as_ref().map(|guide| &guide.validators),
+        };
+        known.cloned().unwrap_or_default()
+    }
+
+    /// Takes a new external list. Returns whether it is another than the one before.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none, so that the one before stays.
+    pub(super) fn take_list(
+        &mut self,
+        document: Document,
+        config: &Config,
+    ) -> Result<bool, String> {
+        let Document {
+            bytes,
+            digest,
+            validators,
+        } = document;
+        if let Some(list) = &mut self.list
+            && list.digest == digest
+        {
+            list.validators = validators;
+            return Ok(false);
+        }
+        let encoding = if bytes.starts_with(GZIP_MAGIC) {
+            "gzip"
+        } else {
+            ""
+        };
+        let bytes = decode_content(encoding, &bytes, DOCUMENT_BYTES_MAX)
+            .map_err(|error| error.to_string())?;
+        // Names that are no UTF-8 are still told apart by number.
+        let text = String::from_utf8_lossy(&bytes);
+        if !playlist::is_list(&text) {
+            return Err("it is no channel list: it has neither #EXTM3U nor #EXTINF".to_owned());
+        }
+        self.list = Some(List {
+            text: text.into(),
+            digest,
+            validators,
+        });
+        self.read(config);
+        Ok(true)
+    }
+
+    /// Takes a new programme guide. Returns whether it is another than the one before.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none, so that the one before stays.
+    pub(super) fn take_guide(&mut self, document: Document) -> Result<bool, String> {
+        let Some(guide) = self.catalogue.guide().cloned() else {
+            return Ok(false);
+        };
+        if document.bytes.is_empty() {
+            return Err("it is empty".to_owned());
+        }
+        let before = self.guide.as_ref().map(|kept| kept.digest);
+        self.guide = Some(KeptGuide {
+            guide,
+            bytes: document.bytes.into(),
+            digest: document.digest,
+            validators: document.validators,
+        });
+        Ok(before != Some(document.digest))
     }
 
     /// The playlist with links that begin with `base`; `None` if there is nothing in it.
@@ -72,8 +246,9 @@ impl Library {
         if self.catalogue.playlist().is_empty() {
             return None;
         }
-        let validator = self.validator(&base);
-        let written = self.write(base);
+        let guide = self.guide_link(config);
+        let validator = self.validator(&base, guide.as_deref());
+        let written = self.write(base, guide);
         let resource = Resource::new(
             "audio/x-mpegurl",
             LocalBody::Shared(Rc::clone(&written.plain)),
@@ -94,14 +269,46 @@ impl Library {
         })
     }
 
+    /// The programme guide as `/epg.xml`, or as `/epg.xml.gz` (playlist spec §11.2).
+    fn guide(&self, as_gzip: bool) -> Option<Resource> {
+        let kept = self.guide.as_ref()?;
+        let body = LocalBody::Shared(Rc::clone(&kept.bytes));
+        let resource = match (as_gzip, kept.is_gzip()) {
+            (true, false) => return None,
+            (true, true) => Resource::new("application/gzip", body),
+            (false, false) => Resource::new("application/xml", body),
+            // Whoever asks for a guide understands that, as far as is known, and it may be large.
+            (false, true) => {
+                Resource::new("application/xml", body).with("Content-Encoding", "gzip")
+            }
+        };
+        Some(resource.with_validator(hexadecimal(&kept.digest)))
+    }
+
+    /// Where players find the guide, below the base of links.
+    fn guide_link(&self, config: &Config) -> Option<String> {
+        self.catalogue.guide()?;
+        let is_gzip = self.guide.as_ref().is_some_and(KeptGuide::is_gzip);
+        let name = if is_gzip { "epg.xml.gz" } else { "epg.xml" };
+        let token = config.r2h_token.as_ref();
+        let token = token.map(|token| format!("?r2h-token={}", token.encoded()));
+        Some(format!("{name}{}", token.unwrap_or_default()))
+    }
+
     /// The playlist with links that begin with `base`, made anew unless it was asked for not long ago.
-    fn write(&mut self, base: String) -> &mut Written {
-        let known = self.written.iter().position(|known| known.base == base);
+    fn write(&mut self, base: String, guide: Option<String>) -> &mut Written {
+        let is_same = |known: &Written| known.base == base && known.guide == guide;
+        let known = self.written.iter().position(is_same);
         let known = known.and_then(|at| self.written.remove(at));
         let written = known.unwrap_or_else(|| Written {
-            plain: self.catalogue.playlist().write(&base, None).into(),
+            plain: self
+                .catalogue
+                .playlist()
+                .write(&base, guide.as_deref())
+                .into(),
             gzip: None,
             base,
+            guide,
         });
         if self.written.len() >= PLAYLISTS_WRITTEN_MAX {
             self.written.pop_front();
@@ -111,11 +318,41 @@ impl Library {
     }
 
     /// Changes with every byte of what [`Library::write`] gives, and is cheaper.
-    fn validator(&self, base: &str) -> String {
+    fn validator(&self, base: &str, guide: Option<&str>) -> String {
         let mut digest = Md5::new();
-        digest.update(self.fingerprint);
-        digest.update(base);
+        digest.update(self.catalogue.playlist().fingerprint());
+        for text in [Some(base), guide].into_iter().flatten() {
+            digest.update(text);
+            digest.update([0xff]);
+        }
         hexadecimal(&digest.finalize())
+    }
+}
+
+impl Reading {
+    /// Reads at most `lines`; returns whether that was the end.
+    fn step(&mut self, lines: usize) -> bool {
+        for _ in 0..lines {
+            let rest = self.text.get(self.read_bytes..).unwrap_or_default();
+            if rest.is_empty() {
+                self.faults += usize::from(self.builder.end().is_err());
+                return true;
+            }
+            let line = rest.split_inclusive('\n').next().unwrap_or_default();
+            self.read_bytes += line.len();
+            if let Err(fault) = self.builder.take(line) {
+                self.faults += 1;
+                log::debug!("channel list: {fault}");
+            }
+        }
+        false
+    }
+}
+
+impl KeptGuide {
+    /// Decided by its bytes alone (playlist spec §11.1).
+    fn is_gzip(&self) -> bool {
+        self.bytes.starts_with(GZIP_MAGIC)
     }
 }
 
@@ -168,14 +405,15 @@ impl Router {
         &mut self,
         id: ClientId,
         request: &Request,
-        document: Document,
+        wanted: Wanted,
         sets_cookie: bool,
     ) {
         let base = self.link_base(id, request);
         let config = Rc::clone(&self.shared.config);
-        let resource = match document {
-            Document::Playlist => self.library.playlist(base, request, &config),
-            Document::Guide | Document::GuideGzip => None,
+        let resource = match wanted {
+            Wanted::Playlist => self.library.playlist(base, request, &config),
+            Wanted::Guide => self.library.guide(false),
+            Wanted::GuideGzip => self.library.guide(true),
         };
         let Some(sink) = self.clients.get_mut(id) else {
             return;
@@ -186,7 +424,12 @@ impl Router {
                 sink.client.answer_resource(reply, &self.shared);
             }
             None => {
-                let answer = Answer::new(Status::NotFound, "there are no services");
+                let detail = match wanted {
+                    Wanted::Playlist => "there are no services",
+                    Wanted::Guide => "there is no programme guide",
+                    Wanted::GuideGzip => "there is no compressed programme guide",
+                };
+                let answer = Answer::new(Status::NotFound, detail);
                 sink.client.answer(&answer, &mut self.shared);
             }
         }

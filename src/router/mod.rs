@@ -9,6 +9,7 @@ pub mod attach;
 pub mod close;
 pub mod complaints;
 pub mod desk;
+pub mod errand;
 mod facts;
 pub mod fanout;
 mod fetch;
@@ -52,6 +53,7 @@ use attach::Lookup;
 use close::CloseReason;
 use complaints::{Complaint, Complaints};
 use desk::Desk;
+use errand::Errands;
 use flow::{Limits, Waiters};
 use idle::Idles;
 use leave::Leaving;
@@ -98,6 +100,8 @@ pub struct Router {
     access_log: AccessLog,
     /// Channel lists and what comes of them.
     library: Library,
+    /// What is fetched for it.
+    errands: Errands,
     /// Who watches the status.
     desk: Desk,
     /// What this worker shares with the others.
@@ -135,7 +139,9 @@ pub struct Router {
 impl Router {
     /// A router without listeners, which shares the client limit and the status with the other workers.
     pub fn new(net: Box<dyn Net>, config: Rc<Config>, worker: Worker) -> Self {
+        let library = Library::new(&config);
         Self {
+            errands: Errands::new(&config, library.guide_address(), net.now()),
             listeners: Arena::new(),
             clients: Arena::new(),
             channels: Arena::new(),
@@ -148,7 +154,7 @@ impl Router {
             waiters: Waiters::default(),
             complaints: Complaints::default(),
             access_log: AccessLog::default(),
-            library: Library::new(&config),
+            library,
             desk: Desk::default(),
             worker,
             reading: BTreeMap::new(),
@@ -264,6 +270,7 @@ impl Router {
         self.note_events();
         self.queue_due();
         self.leave_if_due();
+        self.run_errands();
         for _ in 0..self.run.sources_len() {
             self.run_next_source();
         }
@@ -290,10 +297,13 @@ impl Router {
     }
 
     fn timeout(&self) -> Option<Duration> {
+        let is_leaving = self.leaving.is_some();
+        let reads_list = self.library.is_reading() && !is_leaving;
         // What was given up between two ticks is to be freed, and may be the last thing to wait for.
-        if !self.run.is_empty() || !self.graveyard.is_empty() {
+        if !self.run.is_empty() || !self.graveyard.is_empty() || reads_list {
             return Some(Duration::ZERO);
         }
+        let errands_at = self.errands.deadline().filter(|_| !is_leaving);
         let settle_at = self.quiet_since.map(|since| since + SETTLE_WAIT);
         let status_at = self.desk.deadline(self.worker.area().is_viewed());
         let next = [
@@ -301,6 +311,7 @@ impl Router {
             self.leaving_deadline(),
             settle_at,
             status_at,
+            errands_at,
         ]
         .into_iter()
         .flatten()
@@ -319,6 +330,7 @@ impl Router {
                     }
                 }
                 Event::Resolved { lookup, result } => self.resolved(lookup, result),
+                Event::FileRead { read, result } => self.file_read(read, result),
                 Event::Rung => self.answer_bell(),
                 Event::Stop => self.stop(),
                 Event::Called => self.called = true,
@@ -646,7 +658,10 @@ impl Router {
             .client
             .and_then(|client| Some((client, clients.get_mut(client)?)));
         let Some((client_id, sink)) = client else {
-            self.run_orphan(id, outcomes);
+            match source.errand {
+                Some(errand) => self.run_errand(id, errand, outcomes),
+                None => self.run_orphan(id, outcomes),
+            }
             return false;
         };
         let grant = source.may_read().then(|| limits.grant(sink));

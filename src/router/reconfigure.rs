@@ -18,8 +18,8 @@ impl Router {
         self.shared
             .pool
             .resize(config.pool_buffers_max.saturating_mul(POOL_UNIT_BYTES));
-        self.library.reconfigure(&config);
-        self.shared.config = config;
+        let before = std::mem::replace(&mut self.shared.config, config);
+        self.restart_errands(&before);
         let Self {
             channels, shared, ..
         } = self;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::access::Logged;
 use super::desk::Form;
+use super::errand::Errand;
 use super::flow::PauseFlag;
 use super::record::Record;
 use crate::arena::Id;
@@ -208,6 +209,8 @@ pub struct UpstreamSlot {
     pub since: Instant,
     /// Its client, unless that is gone.
     pub client: Option<ClientId>,
+    /// The document that it brings for the router itself; it has no client then.
+    pub errand: Option<Errand>,
     /// It goes on without a client until it has ended what it began.
     pub outlives_client: bool,
     /// Live media is skipped, and counted, until the client holds no more than the low mark.
@@ -233,10 +236,32 @@ impl UpstreamSlot {
         now: Instant,
     ) -> Self {
         Self {
+            client: Some(client),
+            ..Self::alone(upstream, address, now)
+        }
+    }
+
+    /// An upstream that brings a document, at `address`.
+    pub fn of_errand(
+        upstream: Box<dyn Upstream>,
+        address: String,
+        errand: Errand,
+        now: Instant,
+    ) -> Self {
+        Self {
+            errand: Some(errand),
+            outlives_client: true,
+            ..Self::alone(upstream, address, now)
+        }
+    }
+
+    fn alone(upstream: Box<dyn Upstream>, address: String, now: Instant) -> Self {
+        Self {
             upstream,
             address,
             since: now,
-            client: Some(client),
+            client: None,
+            errand: None,
             outlives_client: false,
             skips: false,
             is_probe: false,

@@ -1,6 +1,7 @@
 //! The proxy over real sockets of this host, one tick at a time: what only shows where client, router and origin
 //! meet.
 
+mod library;
 mod resource;
 mod rtsp;
 mod status;

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use super::world::{
 };
 use crate::arena::Id;
 use crate::net::{
-    self, Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Net, PipeId,
+    self, Accepted, Batch, Event, GroupAddress, Io, Joined, Layout, LookupId, Net, PipeId, ReadId,
     SocketId, Stage,
 };
 use crate::pool::Packet;
@@ -409,6 +410,10 @@ impl Net for SimNet {
         let received = receive(&mut world, socket, batch, run, layout, &mut senders);
         batch.name_senders(senders);
         received
+    }
+
+    fn read_file(&mut self, _: ReadId, _: PathBuf, _: usize) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn resolve(&mut self, lookup: LookupId, names: Vec<String>) -> io::Result<()> {

@@ -36,6 +36,8 @@ pub struct Fetch {
     pub head: Vec<u8>,
     /// What the response is measured by.
     pub exchange: Rc<Exchange>,
+    /// How long the answer may take once the request has been sent.
+    pub head_wait: Duration,
     /// A body follows the head.
     pub has_body: bool,
     /// Making the request twice does no harm (RFC 9110 §9.2.2), and no body would have to be sent again.
@@ -262,7 +264,7 @@ impl HttpUpstream {
         } else if !self.session.awaits_head() {
             Some((Wait::Body, config.http_idle_timeout))
         } else if self.request_complete || self.send_failed {
-            Some((Wait::Head, config.http_head_timeout))
+            Some((Wait::Head, self.fetch.head_wait))
         } else {
             // The client has not sent its body yet; that it does so is watched elsewhere.
             None

@@ -42,8 +42,6 @@ const fn flag(short: char, name: &'static str) -> Absent {
 }
 
 static ABSENT: &[Absent] = &[
-    option(Some('M'), "external-m3u", "url"),
-    option(Some('I'), "external-m3u-update-interval", "seconds"),
     option(Some('P'), "fcc-listen-port-range", "start[-end]"),
     option(Some('A'), "ffmpeg-args", "text"),
     option(Some('F'), "ffmpeg-path", "file"),
@@ -77,8 +75,8 @@ mod tests {
     #[test]
     fn keys_are_found_in_either_case_and_spelling() {
         assert_eq!(
-            absent_by_key("External_M3U").map(|absent| absent.name),
-            Some("external-m3u")
+            absent_by_key("FFmpeg_Path").map(|absent| absent.name),
+            Some("ffmpeg-path")
         );
         assert!(absent_by_key("maxclients").is_none());
     }

@@ -68,6 +68,8 @@ pub enum Group {
     RtspUpstreams,
     /// Who is served, and under which name.
     Access,
+    /// Where channel lists are.
+    Lists,
     /// What is sent, and the memory for it.
     Output,
     /// The diagnostic log.
@@ -171,12 +173,13 @@ impl Setting {
 
 impl Group {
     /// All headings in the order of the help text.
-    pub const ALL: [Group; 8] = [
+    pub const ALL: [Group; 9] = [
         Group::Listening,
         Group::Channels,
         Group::HttpUpstreams,
         Group::RtspUpstreams,
         Group::Access,
+        Group::Lists,
         Group::Output,
         Group::Logging,
         Group::Other,
@@ -190,6 +193,7 @@ impl Group {
             Group::HttpUpstreams => "HTTP upstreams",
             Group::RtspUpstreams => "RTSP upstreams",
             Group::Access => "Access",
+            Group::Lists => "Channel lists",
             Group::Output => "Output and memory",
             Group::Logging => "Logging",
             Group::Other => "Other",

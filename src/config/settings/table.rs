@@ -473,6 +473,34 @@ pub(super) static SETTINGS: &[Setting] = &[
         value: one!(use_relative_path_in_m3u, parse::switch, show::switch),
     },
     Setting {
+        short: Some('M'),
+        long: "external-m3u",
+        place: Place::Global("external-m3u"),
+        argument: Argument::Named("url"),
+        default: None,
+        range: None,
+        description: "load a channel list from this http, https or file URL, besides that of [services]",
+        group: Group::Lists,
+        applies: Applies::AtOnce,
+        value: one!(external_m3u, parse::external_m3u, show::document),
+    },
+    Setting {
+        short: Some('I'),
+        long: "external-m3u-update-interval",
+        place: Place::Global("external-m3u-update-interval"),
+        argument: Argument::Named("seconds"),
+        default: Some("7200"),
+        range: Some("0 to 31536000"),
+        description: "load the channel list and the programme guide anew this often; 0 = once, -1 = never",
+        group: Group::Lists,
+        applies: Applies::AtOnce,
+        value: one!(
+            external_m3u_refresh,
+            parse::external_m3u_refresh,
+            show::refresh
+        ),
+    },
+    Setting {
         short: Some('b'),
         long: "buffer-pool-max-size",
         place: Place::Global("buffer-pool-max-size"),
@@ -607,6 +635,7 @@ mod tests {
     use super::super::{by_key, settings};
     use super::*;
     use crate::config::{Config, Hostname, LogStyle, StatusAuth, Token, UserName, Verbosity};
+    use crate::playlist::{DocumentAddress, Refresh};
     use crate::proto::url::Host;
 
     type Change = fn(&mut Config);
@@ -693,6 +722,12 @@ mod tests {
         ("status-page-path", "/", |c| c.status_page_path = "/".into()),
         ("use-relative-path-in-m3u", "yes", |c| {
             c.use_relative_path_in_m3u = true
+        }),
+        ("external-m3u", "file:///a b.m3u", |c| {
+            c.external_m3u = DocumentAddress::parse("file:///a b.m3u").ok();
+        }),
+        ("external-m3u-update-interval", "-1", |c| {
+            c.external_m3u_refresh = Refresh::Never;
         }),
         ("buffer-pool-max-size", "64", |c| c.pool_buffers_max = 64),
         ("flush-interval", "2.5", |c| {

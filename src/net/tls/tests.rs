@@ -20,7 +20,7 @@ use super::{CertificateProblem, TlsConfig, TlsError, TlsStage};
 use crate::arena::Id;
 use crate::limits::{TLS_HELD_BYTES_MAX, TLS_READ_BYTES, TLS_READS_PER_CALL, TLS_WRITE_BYTES_MAX};
 use crate::net::{
-    Accepted, Batch, Edge, Event, GroupAddress, Io, Joined, Layout, LookupId, Net, PipeId,
+    Accepted, Batch, Edge, Event, GroupAddress, Io, Joined, Layout, LookupId, Net, PipeId, ReadId,
     SocketId, Stage, Watched,
 };
 use crate::pool::Packet;
@@ -304,6 +304,9 @@ impl Net for Wire {
         unsupported()
     }
     fn resolve(&mut self, _: LookupId, _: Vec<String>) -> io::Result<()> {
+        unsupported()
+    }
+    fn read_file(&mut self, _: ReadId, _: std::path::PathBuf, _: usize) -> io::Result<()> {
         unsupported()
     }
     fn close(&mut self, _: SocketId) {}

@@ -292,7 +292,6 @@ fn last_list_that_names_a_guide_decides() {
         builder.begin(origin);
         builder.take(line).expect("a header");
     }
-    assert!(builder.is_playlist());
     let catalogue = builder.finish();
     let guide = catalogue.guide().expect("a guide");
     assert_eq!(
@@ -300,16 +299,6 @@ fn last_list_that_names_a_guide_decides() {
         ("http://b/", Origin::Provider)
     );
     assert!(catalogue.playlist().is_empty());
-}
-
-#[test]
-fn web_page_is_no_playlist() {
-    let mut builder = Builder::new(naming());
-    builder.begin(Origin::Provider);
-    for line in ["<!doctype html>", "<a href=\"http://h/\">", "# x", ""] {
-        let _ = builder.take(line);
-    }
-    assert!(!builder.is_playlist());
 }
 
 /// A line of a list: often one that means something.

@@ -233,6 +233,8 @@ impl<'a> Run<'a> {
                     Event::Resolved { result, .. } => self.resolved(result),
                     // There are no other processes.
                     Event::Called | Event::Rung => {}
+                    // And no files are read.
+                    Event::FileRead { .. } => {}
                     Event::Stop => is_interrupted = true,
                 }
             }

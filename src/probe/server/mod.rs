@@ -97,7 +97,7 @@ impl Server {
                     // There are no other processes.
                     Event::Called | Event::Rung => {}
                     Event::Stop => return Ok(self.shared.stopped_by_signal()),
-                    Event::Resolved { .. } => {}
+                    Event::Resolved { .. } | Event::FileRead { .. } => {}
                 }
             }
             self.shared.now = self.shared.net.now();

@@ -15,8 +15,8 @@ pub struct Exchange {
     pub client_minor_version: u8,
     /// What the upstream was asked for.
     pub url: HttpUrl,
-    /// How links lead back here.
-    pub links: Links,
+    /// How links lead back here. Without it nothing is rewritten, since the response stays here.
+    pub links: Option<Links>,
     /// Value of `Access-Control-Allow-Origin` for every response.
     pub cors_allow_origin: Option<String>,
     /// `Set-Cookie` of this server's own.
@@ -68,6 +68,7 @@ impl Exchange {
         let content_type = head.headers.get("content-type");
         let encoding = head.headers.get("content-encoding").unwrap_or_default();
         if !fits
+            || self.links.is_none()
             || !playlist::has_whole_body(head.status)
             || !playlist::is_playlist(self.url.target(), content_type)
             || !content::can_decode(encoding)
@@ -92,9 +93,12 @@ impl Exchange {
     /// Rewrites a gathered playlist. One that cannot be understood goes to the client as it came.
     pub(super) fn rewrite(&self, head: PlaylistHead, body: Vec<u8>) -> (ReplyHead, Vec<u8>) {
         let decoded = content::decode_content(&head.encoding, &body, playlist::PLAYLIST_BYTES_MAX);
+        let links = self
+            .links
+            .as_ref()
+            .ok_or("its links are for nobody".to_owned());
         let rewritten = decoded.map_err(|error| error.to_string()).and_then(|text| {
-            playlist::rewrite_playlist(&text, &self.url, &self.links)
-                .map_err(|error| error.to_string())
+            playlist::rewrite_playlist(&text, &self.url, links?).map_err(|error| error.to_string())
         });
         let (mut reply, body) = match rewritten {
             Ok(rewritten) => (head.rewritten, rewritten),
@@ -109,13 +113,16 @@ impl Exchange {
     }
 
     fn copy_header(&self, status: u16, name: &str, value: &[u8], reply: &mut ReplyHeadBuilder) {
+        let Some(links) = &self.links else {
+            return reply.header(name, value);
+        };
         if name.eq_ignore_ascii_case("location") && rewrite::is_redirect(status) {
-            match self.links.rewrite_location(value, &self.url) {
+            match links.rewrite_location(value, &self.url) {
                 Some(location) => reply.header("Location", location.as_bytes()),
                 None => reply.header(name, value),
             }
         } else if name.eq_ignore_ascii_case("set-cookie") {
-            if let Some(cookie) = self.links.rewrite_set_cookie(value, &self.url) {
+            if let Some(cookie) = links.rewrite_set_cookie(value, &self.url) {
                 reply.header(name, &cookie);
             }
         } else if !self.replaces(name) {
@@ -148,7 +155,7 @@ mod tests {
             is_head: false,
             client_minor_version: 1,
             url: HttpUrl::parse("http://media.lan:81/live/x").expect("a URL"),
-            links: Links::new("http://tv.home/".to_owned(), "", true).with_token("k y"),
+            links: Some(Links::new("http://tv.home/".to_owned(), "", true).with_token("k y")),
             cors_allow_origin: Some("*".to_owned()),
             access_cookie: Some("r2h-token=k%20y".to_owned()),
         }
@@ -210,6 +217,22 @@ mod tests {
             });
             assert_eq!(value, Some(relayed));
         }
+    }
+
+    #[test]
+    fn response_that_stays_here_is_left_as_it_is() {
+        let own = Exchange {
+            links: None,
+            cors_allow_origin: None,
+            access_cookie: None,
+            ..exchange()
+        };
+        let head = "HTTP/1.1 302 x\r\nLocation: ../v\r\nContent-Type: audio/x-mpegurl\r\n\r\n";
+        assert!(reply(&own, head).contains("\r\nLocation: ../v\r\n"));
+        let (head, _) = decode_response(head.as_bytes())
+            .expect("sound")
+            .expect("complete");
+        assert!(own.playlist_head(&head, Framing::Length(5)).is_none());
     }
 
     #[test]

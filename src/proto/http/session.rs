@@ -394,7 +394,7 @@ mod tests {
             is_head: false,
             client_minor_version: 1,
             url: HttpUrl::parse(&url).expect("a URL"),
-            links: Links::new("http://tv.home/".to_owned(), "", true),
+            links: Some(Links::new("http://tv.home/".to_owned(), "", true)),
             cors_allow_origin: None,
             access_cookie: None,
         }
