@@ -114,6 +114,41 @@ fn a_peer_that_dies_in_any_phase_ends_the_run() {
     }
 }
 
+/// Every event that the probe spec names (B.11), on a run that has them all.
+#[test]
+fn events_tell_the_whole_of_a_run() {
+    let server = ProbeServer::start(&[]);
+    let url = format!("tcp://127.0.0.1:{}", server.port);
+    let mut command = Command::new(PROGRAM);
+    command.args(["probe", "client", &url, "--json", "--quiet"]);
+    let said = tool::run(command.args(SHORT));
+    let events: Vec<Value> = said
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("valid JSON"))
+        .collect();
+    assert!(events.iter().all(|event| event["t"].is_number()));
+    for name in [
+        "start",
+        "open",
+        "phase",
+        "sample",
+        "report",
+        "blocked",
+        "stall_begin",
+        "stall_end",
+        "close",
+    ] {
+        let there = events.iter().any(|event| event["ev"] == name);
+        assert!(there, "{name} is missing");
+    }
+    let last = events.last().expect("an event");
+    assert_eq!(last["ev"], "result");
+    let mut reports = events.iter().filter(|event| event["ev"] == "report");
+    let is_held = |event: &Value| event["report"]["state"] == "hold";
+    assert!(reports.any(is_held), "the receiver has told of the hold");
+}
+
 #[test]
 fn a_saved_result_is_shown_with_its_exit_status() {
     let directory = TempDir::new();

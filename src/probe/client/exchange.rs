@@ -1,13 +1,11 @@
 //! The turns of connections that are made: what is read and written in one, what the server says of its end, and what
 //! becomes of a connection that is done, ends or fails.
 
-use std::time::Instant;
-
 use serde_json::{Map, Value, json};
 
 use super::connect::ending;
 use super::phases::Phase;
-use super::{ConnectionId, Lane, Outcomes, Role, Run, Slot, control};
+use super::{ConnectionId, Outcomes, Role, Run, Slot, control};
 use crate::limits::{PROBE_BYTES_PER_TURN, PROBE_CLOSE_WAIT};
 use crate::net::Net as _;
 use crate::probe::framing::Intake;
@@ -78,9 +76,15 @@ impl Run<'_> {
             lane.track.note_receiver(now, report);
         }
         let mut budget = PROBE_BYTES_PER_TURN;
+        let mut reports = Vec::new();
         let ended = loop {
             match slot.stream.read(self.net, buffer, &mut budget) {
-                Ok(Read::Text(text)) => note_text(self.net.now(), slot, lane, &text),
+                Ok(Read::Text(text)) => {
+                    if let Some(report) = take_report(slot, &text) {
+                        reports.push(report.to_json());
+                        lane.track.note_receiver(self.net.now(), report);
+                    }
+                }
                 Ok(Read::Message(_)) => {}
                 Ok(Read::Blocked | Read::Budget) => break None,
                 Ok(Read::Ended) => break Some(Ok(())),
@@ -111,6 +115,9 @@ impl Run<'_> {
         }
         for interval in written.intervals {
             self.note_interval(number, interval);
+        }
+        for report in reports {
+            self.event("report", json!({"conn": number, "report": report}));
         }
         match ended {
             None => self.look_whether_done(number),
@@ -313,22 +320,18 @@ impl Run<'_> {
     }
 }
 
-/// A report on the payload connection, or over HTTP the head and the body of the answer.
-fn note_text(now: Instant, slot: &mut Slot, lane: &mut Lane, text: &[u8]) {
+/// What the receiver says on the payload connection, if it is a report; over HTTP it is the body of the answer.
+fn take_report(slot: &mut Slot, text: &[u8]) -> Option<Report> {
     if matches!(slot.stream.intake, Intake::Head(_)) {
         slot.stream.intake = match control::body_length(text) {
             Ok(length) => Intake::Body(length, Vec::new()),
             Err(_) => Intake::Discard,
         };
-        return;
-    }
-    // A sink may say what it likes.
-    if let Ok(object) = wire::object(text)
-        && let Ok(report) = Report::of(&object)
-    {
-        lane.track.note_receiver(now, report);
+        return None;
     }
     if matches!(slot.stream.intake, Intake::Body(..)) {
         slot.stream.intake = Intake::Discard;
     }
+    // A sink may say what it likes.
+    Report::of(&wire::object(text).ok()?).ok()
 }
