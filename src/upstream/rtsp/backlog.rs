@@ -1,7 +1,8 @@
 //! Media that was read and has no place in the pool yet.
 //!
-//! A frame may be larger than a buffer of a small pool. Its media is kept here and handed on in pieces, whatever was
-//! to follow it comes behind, and nothing is read meanwhile: so this holds no more than one frame and one read.
+//! A frame may be larger than a buffer of a small pool, and media may come in one read with the answer to PLAY, for which
+//! no buffer is asked. Such media is kept here and handed on in pieces, whatever was to follow it comes behind, and
+//! nothing is read meanwhile: so this holds no more than one frame and one read.
 
 use super::super::Outcome;
 

@@ -195,9 +195,10 @@ impl RtspUpstream {
         if self.client == Client::Gone || self.is_live() {
             return self.read_answers(small.min(room), shared, outcomes);
         }
-        // Room for what the session has kept: together with it, the media of this read finds place.
+        // Room for what the session has kept: together with it, the media of this read finds place. Before PLAY is
+        // answered hardly any of it is media, and an empty pool must hold no handshake up.
         let carried = self.session.carried_bytes();
-        if carried > small / 2 {
+        if carried > small / 2 || self.session.media_expected().is_none() {
             return self.read_aside(small.min(room), shared, outcomes);
         }
         let large = if is_fast {
@@ -230,7 +231,8 @@ impl RtspUpstream {
         Some(Brought { read: count, held })
     }
 
-    /// As [`RtspUpstream::read`], in the middle of a frame that is large for a buffer: its media goes to the backlog.
+    /// As [`RtspUpstream::read`], in the middle of a frame that is large for a buffer, or before there is media: it goes
+    /// to the backlog.
     fn read_aside(
         &mut self,
         len: usize,
