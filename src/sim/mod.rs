@@ -233,6 +233,8 @@ const WANTED: &[&str] = &[
     "receiver report",
     "port taken",
     "address told",
+    "live media in time",
+    "waiting media in time",
     "503",
     "404",
     "408",

@@ -18,6 +18,9 @@ use crate::status::facts::WorkerFacts;
 
 /// What a promise may be late by: ticks take some microseconds of virtual time each.
 const SLACK: Duration = Duration::from_micros(1500);
+/// Media that is never dropped is written so soon after it has come and can be written. Chosen: a client that has
+/// stopped first takes what waits before it, in small pieces.
+const WAITING_MEDIA_DELAY_MAX: Duration = Duration::from_millis(100);
 /// More polls per virtual second than this are a loop that spins.
 const POLLS_PER_SECOND_MAX: u64 = 40_000;
 
@@ -198,9 +201,12 @@ fn observe_pauses(router: &Router, world: &mut World, memory: &mut Memory) {
             _ => {}
         }
     }
+    // Between two ticks nobody is looked at, so who waited before this one has waited up to now.
+    let was_starving = std::mem::take(&mut world.starving);
     for (id, source) in router.upstreams().iter() {
         if source.starved {
             world.note("starved");
+            world.starving = true;
         }
         let Some(client) = source.client.filter(|_| source.upstream_paused.is_set()) else {
             continue;
@@ -222,6 +228,9 @@ fn observe_pauses(router: &Router, world: &mut World, memory: &mut Memory) {
         if finished {
             world.note("end of stream while paused");
         }
+    }
+    if was_starving || world.starving {
+        world.starved_at = Some(world.now);
     }
 }
 
@@ -345,8 +354,10 @@ pub(super) fn check_delay(world: &mut World, peer: usize, packet: Seen) {
     let Some(viewer) = &connection.viewer else {
         return;
     };
-    let Expected::Channel(channel) = viewer.expected else {
-        return;
+    let channel = match viewer.expected {
+        Expected::Channel(channel) => channel,
+        Expected::Stream(channel) => return check_stream_delay(world, peer, channel, packet),
+        Expected::Page | Expected::Replies => return,
     };
     let sent = &world.sent[channel][packet.sequence as usize];
     let (Some(arrived), Some(writable_since)) = (sent.arrived, connection.writable_since) else {
@@ -379,4 +390,50 @@ pub(super) fn check_delay(world: &mut World, peer: usize, packet: Seen) {
         );
         world.note("flush promise kept");
     }
+}
+
+/// As [`check_delay`], for the media of a session.
+fn check_stream_delay(world: &mut World, peer: usize, channel: usize, packet: Seen) {
+    let mut plays = world.plays.iter();
+    let (Some(play), Some(connection)) = (
+        plays.find(|play| play.channel == channel),
+        &world.connections[peer],
+    ) else {
+        return;
+    };
+    let sent = &world.sent[channel][packet.sequence as usize];
+    let viewer = connection.viewer.as_ref();
+    let (Some(arrived), Some(writable_since), Some(begun)) = (
+        sent.arrived,
+        connection.writable_since,
+        viewer.and_then(|viewer| viewer.first_media_at),
+    ) else {
+        return;
+    };
+    let is_live = play.is_live();
+    let from = arrived.max(writable_since);
+    let is_judged = match is_live {
+        // What is held back behind a hole, and what a full client has to catch up with, is late for a reason.
+        true => {
+            sent.place > 16 && play.has_no_holes() && writable_since <= arrived && !world.overrun
+        }
+        false => !world.starving && world.starved_at.is_none_or(|at| at < from),
+    };
+    if !is_judged || begun >= from {
+        return;
+    }
+    let (delay, promise) = match is_live {
+        true => (world.now - from, world.promise_alone),
+        false => (world.now - from, WAITING_MEDIA_DELAY_MAX),
+    };
+    assert!(
+        delay <= promise + SLACK,
+        "packet {} ({sent:?}) took {delay:?} to client {peer}, not {promise:?}: {play:?} {connection:?}",
+        packet.sequence
+    );
+    world.note(if is_live {
+        "live media in time"
+    } else {
+        "waiting media in time"
+    });
 }

@@ -84,6 +84,7 @@ pub(super) fn draw(seed: u64, world: &mut World) -> Scenario {
         ..Config::default()
     };
     world.receive_buffer_bytes = rng.pick(&[128 << 10, 1 << 20, 8 << 20]);
+    world.promise_alone = flush_interval.unwrap_or(Duration::from_millis(5));
     world.promise =
         flush_interval.unwrap_or(Duration::from_millis(if clients <= 16 { 5 } else { 20 }));
     for channel in 0..channels {
@@ -102,7 +103,7 @@ pub(super) fn draw(seed: u64, world: &mut World) -> Scenario {
     }
     if rng.one_in(2) {
         world.stun = rng.pick(&[Stun::Answers, Stun::Answers, Stun::Silent, Stun::Useless]);
-        draw_plays(rng.count(1, 8), marathon, units >= 4096, &mut rng, world);
+        draw_plays(rng.count(1, 8), marathon, units < 256, &mut rng, world);
     }
     for _ in 0..if channels > 0 { rng.count(0, 6) } else { 0 } {
         let mut client = Client::new(world.now, Vec::new(), Expected::Page);

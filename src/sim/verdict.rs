@@ -148,8 +148,9 @@ pub(super) fn judge(
                 let watched = rtsp::Watched {
                     stays,
                     dropped_bytes: accounted.then_some(flow.dropped.bytes),
-                    refuses: scenario.config.clients_max < clients
-                        || scenario.config.pool_buffers_max < 256,
+                    is_crowded: scenario.config.clients_max < clients,
+                    gives_way: client.half_closes,
+                    is_cramped: scenario.config.pool_buffers_max < 256,
                     roomy: !overrun,
                 };
                 match play {

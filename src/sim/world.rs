@@ -201,6 +201,11 @@ pub(super) struct World {
     /// Channels whose flush promise is checked: nothing is lost, reordered or restarted on them.
     pub(super) clean: Vec<bool>,
     pub(super) promise: Duration,
+    /// The same for media that one client gets.
+    pub(super) promise_alone: Duration,
+    /// Whether an upstream waits for the pool, and when one last did.
+    pub(super) starving: bool,
+    pub(super) starved_at: Option<Instant>,
     pub(super) receive_buffer_bytes: usize,
     pub(super) groups: HashMap<SocketAddr, GroupLog>,
     pub(super) events_seen: HashMap<&'static str, u64>,
@@ -251,6 +256,9 @@ impl World {
             ambush: Vec::new(),
             overrun: false,
             promise: Duration::ZERO,
+            promise_alone: Duration::ZERO,
+            starving: false,
+            starved_at: None,
             receive_buffer_bytes: 0,
             groups: HashMap::new(),
             events_seen: HashMap::new(),

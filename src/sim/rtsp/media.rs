@@ -34,7 +34,9 @@ impl Media {
         }
         let number = self.next;
         self.next += 1;
-        let packets = if !play.mixed {
+        let packets = if play.bulky {
+            rng.count(100, 340)
+        } else if !play.mixed {
             7
         } else if rng.one_in(60) {
             // Nearly as large as a frame or a datagram can be.

@@ -96,8 +96,14 @@ pub(in crate::sim) struct Play {
     pub(super) is_trusted: bool,
     /// Sends everybody to its second address at this step.
     pub(super) redirects: Option<Step>,
+    /// Who may watch there, where nobody is known by what was said here …
+    pub(super) second_guard: Guard,
+    /// … unless the redirect itself says who may.
+    pub(super) redirect_opens: bool,
     pub(super) trouble: Trouble,
     pub(super) finale: Finale,
+    /// How fast the client wants it.
+    pub(super) scale: Option<&'static str>,
     /// Seconds after which it forgets a session that is not kept alive, if it says so.
     pub(super) timeout: Option<u64>,
     pub(super) keep_alives: Answers,
@@ -106,8 +112,7 @@ pub(in crate::sim) struct Play {
     /// Says what nobody needs, and asks what nobody has to know.
     pub(super) chatters: bool,
     pub(super) channels: (u8, u8),
-    /// What a keep-alive may be late by: the request takes a while to be written and read, and the answer to PLAY
-    /// waits too where buffers are short.
+    /// What a keep-alive may be late by: the request takes a while to be written and read.
     pub(super) slack: Duration,
     /// Packets of media, and the time between two.
     pub(super) packets: u64,
@@ -117,6 +122,8 @@ pub(in crate::sim) struct Play {
     pub(super) bare: bool,
     /// Packets of many sizes, with CSRCs, extensions and padding.
     pub(super) mixed: bool,
+    /// All packets are nearly as large as a frame can be, and larger than what is read at a time.
+    pub(super) bulky: bool,
     pub(super) loss_percent: u64,
     pub(super) window_bytes: usize,
     /// Bytes put on the wire at a time.
@@ -137,11 +144,17 @@ pub(super) struct Log {
     pub(super) torn_down: bool,
     /// … or by the server.
     pub(super) over: bool,
-    /// All media was sent, and an orderly end behind it.
+    /// All media was sent, and an orderly end behind it, or nothing more.
     pub(super) complete: bool,
+    /// Whether media had reached the router when the server has reset the connection; unknown behind TLS.
+    pub(super) heard: Option<bool>,
+    /// A datagram did not fit into the socket.
+    pub(super) overflowed: bool,
     /// Requests of the server, and answers to them.
     pub(super) asked: u32,
     pub(super) answered: u32,
+    /// How many were not answered when the router has ended the session.
+    pub(super) unanswered: u32,
     /// Datagrams that were to open the way for media, and receiver reports.
     pub(super) punches: u32,
     pub(super) reports: u32,
@@ -190,6 +203,15 @@ impl Play {
         format!("{scheme}://{}/live/{}", self.address(station), self.number)
     }
 
+    /// Where the first station sends everybody.
+    pub(super) fn location(&self) -> String {
+        let url = self.url(2);
+        match self.redirect_opens {
+            true => url.replacen("://", "://user:pass%20word@", 1),
+            false => url,
+        }
+    }
+
     /// What a client asks for.
     pub(super) fn path(&self) -> String {
         let scheme = if self.secure { "rtsps" } else { "rtsp" };
@@ -198,18 +220,21 @@ impl Play {
             (_, true) => "user:pass%20word@",
             (_, false) => "user:wrong@",
         };
+        let scale = self.scale.map(|scale| format!("&r2h-scale={scale}"));
         format!(
-            "/{scheme}/{credentials}{}/live/{}",
+            "/{scheme}/{credentials}{}/live/{}?snapshot=1{}",
             self.address(1),
-            self.number
+            self.number,
+            scale.unwrap_or_default()
         )
     }
 
     /// Whether no media can ever come.
     pub(super) fn fails(&self) -> bool {
-        // Whoever is sent elsewhere at once meets no guard.
+        // Whoever is sent elsewhere at once meets no guard here.
         let is_guarded = self.guard != Guard::None && self.redirects != Some(Step::Options);
-        let locked = is_guarded && !self.is_trusted;
+        let is_guarded_there = self.redirects.is_some() && self.second_guard != Guard::None;
+        let locked = (is_guarded && !self.is_trusted) || (is_guarded_there && !self.redirect_opens);
         // A server that does not know OPTIONS may know the rest.
         let harmless = matches!(
             self.trouble,
@@ -261,6 +286,16 @@ impl Play {
         }
         self.log.punches += 1;
         "way opened"
+    }
+
+    /// Its media comes in datagrams.
+    pub(in crate::sim) fn is_live(&self) -> bool {
+        self.transports == Transports::Udp
+    }
+
+    /// None of its datagrams is lost.
+    pub(in crate::sim) fn has_no_holes(&self) -> bool {
+        self.loss_percent == 0 && !self.log.overflowed
     }
 
     pub(super) fn draw_delay(&self, rng: &mut Rng) -> Duration {

@@ -8,7 +8,6 @@ use super::super::media::{Rng, Sent};
 use super::super::peers::earlier;
 use super::super::web::Mirror;
 use super::super::world::World;
-use super::guard::Guard;
 use super::media::{Media, frame};
 use super::play::{Answers, Finale, Step, Transports, Trouble};
 
@@ -47,10 +46,15 @@ pub(in crate::sim) struct Server {
     held: Option<(u64, Vec<u8>)>,
     nonce: u32,
     last_cseq: Option<u32>,
-    /// When keep-alives were refused in the way they first come.
+    /// When a keep-alive was first refused, the place in what was said behind that, and when the router had read it
+    /// while it still waited for it.
     refused_at: Option<Instant>,
+    refusal: Option<u64>,
+    refusal_read_at: Option<Instant>,
     /// Where the announcement of the end stands in what was said.
     farewell_at: Option<u64>,
+    /// The place in what was said up to which the router has to read before there is media for it.
+    begun_at: Option<u64>,
     ended: bool,
 }
 
@@ -81,7 +85,10 @@ impl Server {
             nonce: 0,
             last_cseq: None,
             refused_at: None,
+            refusal: None,
+            refusal_read_at: None,
             farewell_at: None,
+            begun_at: None,
             ended: false,
         }
     }
@@ -95,6 +102,7 @@ impl Server {
         {
             return at;
         }
+        self.note_refusal(index, world);
         // What was written before the router closed still arrives.
         self.read(index, world);
         if world.connection(index).router_closed {
@@ -140,6 +148,18 @@ impl Server {
         self.established = true;
         world.connection(index).established = true;
         None
+    }
+
+    /// Notes when the router has read that its keep-alives are refused. Behind TLS that cannot be seen.
+    fn note_refusal(&mut self, index: usize, world: &mut World) {
+        let (Some(at), Some(end), None) = (self.refused_at, self.refusal, &self.mirror) else {
+            return;
+        };
+        let read = self.sent - world.connection(index).to_router.len() as u64;
+        let is_awaited = world.now - at < world.plays[self.play].patience() / 2;
+        if read >= end && is_awaited {
+            self.refusal_read_at.get_or_insert(world.now);
+        }
     }
 
     fn read(&mut self, index: usize, world: &mut World) {
@@ -210,7 +230,7 @@ impl Server {
             Step::of(method)
         };
         if play.redirects.is_some() && play.redirects == step && station == 1 {
-            let location = format!("Location: {}\r\n", play.url(2));
+            let location = format!("Location: {}\r\n", play.location());
             world.note("stream redirected");
             return self.answer(302, &location, "", cseq, world);
         }
@@ -223,8 +243,10 @@ impl Server {
         let guard = if station == 1 {
             play.guard
         } else {
-            Guard::None
+            play.second_guard
         };
+        let scale = play.scale.filter(|_| method == "PLAY");
+        assert_eq!(header(head, "Scale"), scale, "{head}");
         if !guard.admits(header(head, "Authorization"), method, url, self.nonce) {
             // A stale nonce is refused as well, with a new one.
             self.nonce += 1;
@@ -245,7 +267,7 @@ impl Server {
             ("PLAY", Some(_)) => {
                 assert!(play.log.has_session, "nothing to play");
                 self.media = Some(Media::new(&mut self.rng));
-                self.answer(200, "Range: npt=0-\r\n", "", cseq, world);
+                self.answer(200, "Range: npt=0-\r\nScale: 1.0\r\n", "", cseq, world);
                 let starts = self.replies.back().map_or(now, |(at, _)| *at);
                 self.next_packet = Some(starts);
                 world.plays[self.play].log.alive_at = Some(starts);
@@ -258,6 +280,7 @@ impl Server {
                 );
                 play.end(now);
                 (play.log.torn_down, play.log.has_session) = (true, false);
+                play.log.unanswered = play.log.asked - play.log.answered;
                 let is_said = self.farewell_at.is_some_and(|at| self.sent >= at);
                 play.log.complete |= play.finale == Finale::Announces && is_said;
                 self.next_packet = None;
@@ -329,15 +352,13 @@ impl Server {
 
     fn keep_alive(&mut self, method: &str, cseq: u32, index: usize, world: &mut World) {
         let now = world.now;
-        let connection = world.connection(index);
-        let (waiting, read_at) = (connection.to_router.len(), connection.read_at);
+        let waiting = world.connection(index).to_router.len();
         let play = &mut world.plays[self.play];
         play.keep_alive(now);
-        // Whoever is held back, or takes something else for the answer, cannot know.
-        let is_prompt = play.bytes_at_a_time >= 1400 && play.delay < Duration::from_millis(500);
-        let is_plain = !play.chatters && is_prompt;
-        let read_after = |at| read_at.is_some_and(|read| read > at + Duration::from_secs(5));
-        let knows = is_plain && self.refused_at.is_some_and(read_after);
+        // Whoever takes something else for the answer, or has given it up, cannot know.
+        let is_plain = !play.chatters && play.delay < Duration::from_millis(500);
+        let read_at = self.refusal_read_at.filter(|_| is_plain);
+        let knows = read_at.is_some_and(|at| now > at + Duration::from_millis(100));
         assert!(!knows || method == "OPTIONS", "{method} was refused before");
         let answers = play.keep_alives;
         let late = play.patience().min(Duration::from_secs(10)) + Duration::from_millis(300);
@@ -392,6 +413,9 @@ impl Server {
                 return Some(at);
             }
             self.say(&text);
+            if text.starts_with(b"RTSP/1.0 405") {
+                self.refusal.get_or_insert(self.said);
+            }
         }
         None
     }
@@ -452,6 +476,7 @@ impl Server {
             }
         }
         self.say(&frame(media, packet));
+        self.begun_at.get_or_insert(self.said);
         self.marks.push_back((self.said, number));
     }
 
@@ -472,6 +497,7 @@ impl Server {
     }
 
     fn launch(&mut self, number: u64, datagram: Vec<u8>, world: &mut World) {
+        self.begun_at.get_or_insert(self.said);
         let play = &world.plays[self.play];
         let (loss, chatters, bare, slow) = (
             play.loss_percent,
@@ -504,8 +530,11 @@ impl Server {
         let (channel, from) = (play.channel, SocketAddr::from((from, play.media_port())));
         let to = SocketAddr::from(([127, 0, 0, 1], self.client_port.expect("a port")));
         let place = world.deliver_from(from, to, datagram);
-        if let (Some(number), Some(_)) = (number, place) {
-            world.sent[channel][number as usize].arrived = Some(world.now);
+        let Some(number) = number else { return };
+        let sent = &mut world.sent[channel][number as usize];
+        match place {
+            Some(place) => (sent.arrived, sent.place) = (Some(world.now), place),
+            None => world.plays[self.play].log.overflowed = true,
         }
     }
 
@@ -518,10 +547,14 @@ impl Server {
         let play = &mut world.plays[self.play];
         let finale = play.finale;
         if finale == Finale::Silence {
+            play.log.complete = true;
             self.next_packet = None;
             return None;
         }
         if finale == Finale::Resets {
+            let heard = self.is_heard(index, world);
+            let play = &mut world.plays[self.play];
+            play.log.heard = heard;
             play.end(now);
             play.log.over = true;
             world.note("server resets a stream");
@@ -576,6 +609,23 @@ impl Server {
             _ => {}
         }
         None
+    }
+
+    /// Whether media, and that it would come, has reached the router. Behind TLS that cannot be seen.
+    fn is_heard(&self, index: usize, world: &mut World) -> Option<bool> {
+        if self.mirror.is_some() {
+            return None;
+        }
+        let read = self.sent - world.connection(index).to_router.len() as u64;
+        let play = &world.plays[self.play];
+        let has_arrived = match play.transports {
+            Transports::Tcp => true,
+            Transports::Udp => {
+                let mut sent = world.sent[play.channel].iter();
+                sent.any(|packet| packet.arrived.is_some())
+            }
+        };
+        Some(has_arrived && self.begun_at.is_some_and(|at| read >= at))
     }
 
     fn hang_up(&mut self, resets: bool, index: usize, world: &mut World) {

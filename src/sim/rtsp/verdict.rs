@@ -10,8 +10,12 @@ pub(in crate::sim) struct Watched {
     pub(in crate::sim) stays: bool,
     /// Bytes counted as dropped, unless its accounts cannot be seen any more.
     pub(in crate::sim) dropped_bytes: Option<u64>,
-    /// Too many clients, or a pool so small that requests are refused.
-    pub(in crate::sim) refuses: bool,
+    /// More clients than may be served at a time, so that it may be turned away …
+    pub(in crate::sim) is_crowded: bool,
+    /// … or have to give way later, since it has closed its side.
+    pub(in crate::sim) gives_way: bool,
+    /// A pool so small that anything may be refused.
+    pub(in crate::sim) is_cramped: bool,
     /// Nothing was lost for want of a buffer.
     pub(in crate::sim) roomy: bool,
 }
@@ -53,21 +57,27 @@ pub(in crate::sim) fn judge_play(
         return "stream left";
     }
     match viewer.status {
-        Some(200) => {}
+        Some(200) => assert!(
+            play.log.heard != Some(false),
+            "a stream before its media: {}",
+            context()
+        ),
         Some(503) => {
-            let nothing = sent.iter().all(|packet| packet.arrived.is_none());
-            let may = play.fails() || watched.refuses || nothing || play.finale == Finale::Resets;
-            assert!(may, "no stream: {}", context());
+            let is_due = is_failure_due(play, sent, watched);
+            assert!(is_due, "no stream: {}", context());
             return "no stream";
         }
         status => panic!("{status:?}: {}", context()),
     }
     assert!(!play.fails(), "a stream from nowhere: {}", context());
     if !play.log.complete {
-        // Who falls silent is given up; otherwise nobody but the server ends a stream.
-        let may = matches!(play.finale, Finale::Resets | Finale::Silence);
+        // Nobody but the server ends a stream.
+        let may = play.finale == Finale::Resets;
         assert!(may, "given up: {}", context());
         return "stream broken";
+    }
+    if play.finale == Finale::Announces {
+        assert_eq!(play.log.unanswered, 0, "unanswered: {}", context());
     }
     assert!(viewer.is_whole(), "the end is cut: {}", context());
     if is_tcp {
@@ -84,4 +94,15 @@ pub(in crate::sim) fn judge_play(
         return "datagrams dropped";
     }
     "datagrams complete"
+}
+
+/// Whether a client that stays has to be told that there is no stream, or may be.
+fn is_failure_due(play: &Play, sent: &[Sent], watched: Watched) -> bool {
+    let turned_away = watched.is_crowded && (play.log.connections == 0 || watched.gives_way);
+    // So much is lost only where few packets come in the time that is waited for the first.
+    let all_lost = play.loss_percent > 0
+        && !sent.is_empty()
+        && sent.iter().all(|packet| packet.arrived.is_none());
+    let unheard = play.finale == Finale::Resets && play.log.over && play.log.heard != Some(true);
+    play.fails() || watched.is_cramped || turned_away || all_lost || unheard
 }
