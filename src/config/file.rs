@@ -13,7 +13,6 @@ use super::draft::Source;
 use super::ini::{self, Item};
 use super::parse::{Rejected, quoted};
 use super::problem::{Problem, Severity, shown};
-use super::service;
 use super::settings::{Setting, absent_by_key, by_key, listen};
 use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_PROBLEMS_MAX};
 use crate::playlist::{Builder, Fault, Naming, Origin};
@@ -126,7 +125,6 @@ fn bind(draft: &mut Draft, text: &str, source: Source) -> Result<(), Problem> {
             return Err(refused(Rejected::new(text, accepted)));
         }
         (Some(host), Some(port)) => {
-            let port = service::port(port).map_or(port.to_owned(), |number| number.to_string());
             match host.starts_with('[') || !host.contains(':') {
                 true => format!("{host}:{port}"),
                 false => format!("[{host}]:{port}"),

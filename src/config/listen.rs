@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::PORT_DEFAULT;
 use super::parse::Rejected;
+use super::service;
 
 /// Bytes of a host name at most: RFC 1035 §2.3.4, without the root label.
 const HOST_BYTES_MAX: usize = 253;
@@ -33,7 +34,8 @@ pub enum ListenAddr {
 }
 
 impl ListenAddr {
-    /// Reads `5140`, `host:5140`, `[::1]:5140`, `::1:5140`, `*:5140`, `:5140` and `/absolute/path`.
+    /// Reads `5140`, `host:5140`, `[::1]:5140`, `::1:5140`, `*:5140`, `:5140` and `/absolute/path`. A port may be the
+    /// name of a service, such as `http-alt`.
     ///
     /// The last colon outside brackets splits host and port. `*`, an IPv4 address and an IPv6 address in
     /// brackets may stand without a port, which is then [`PORT_DEFAULT`]; a name may not, since it could
@@ -49,8 +51,8 @@ impl ListenAddr {
         split(text).ok_or_else(|| {
             Rejected::new(
                 text,
-                "[addr:]port with a port from 0 to 65535, such as 5140, 192.0.2.1:5140 or [::1]:5140, or the absolute \
-                 path of a Unix socket",
+                "[addr:]port with a port from 0 to 65535 or a known service, such as 5140, 192.0.2.1:http-alt or \
+                 [::1]:5140, or the absolute path of a Unix socket",
             )
         })
     }
@@ -153,12 +155,12 @@ fn split(text: &str) -> Option<ListenAddr> {
     }
 }
 
-/// Decimal digits only: `u16::from_str` alone would take a sign.
-fn port(digits: &str) -> Option<u16> {
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+/// Decimal digits only, as `u16::from_str` alone would take a sign; or the name of a service.
+fn port(text: &str) -> Option<u16> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return service::port(text);
     }
-    digits.parse().ok()
+    text.parse().ok()
 }
 
 /// An IPv6 address, with or without a zone (RFC 4007 §11).
@@ -204,6 +206,11 @@ mod tests {
             (":5140", all(5140)),
             ("*:5140", all(5140)),
             ("*", all(5140)),
+            ("http-alt", all(8080)),
+            ("*:https", all(443)),
+            ("name:http-alt", host("name", 8080)),
+            ("[::1]:http-alt", host("::1", 8080)),
+            ("::1:http", host("::1", 80)),
             ("192.0.2.1:8081", host("192.0.2.1", 8081)),
             ("192.0.2.1", host("192.0.2.1", 5140)),
             ("127.0.0.1:0", host("127.0.0.1", 0)),
