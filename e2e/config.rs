@@ -44,6 +44,32 @@ fn printed(text: impl AsRef<[u8]>) -> (Vec<String>, String) {
 }
 
 #[test]
+fn check_finds_listeners_that_can_never_be_opened() {
+    let long = format!("/tmp/{}", "x".repeat(120));
+    for (listen, expected) in [
+        (vec!["-l", &long], "is too long: 125 bytes"),
+        (
+            vec!["-l", "/tmp/a.sock", "-l", "/tmp/a.sock"],
+            "is given twice",
+        ),
+        (vec!["-l", "nowhere.invalid:5140"], "cannot resolve"),
+    ] {
+        let said = flowgate(&[&["-C", "--check-config"][..], &listen].concat());
+        assert_eq!(said.status.code(), Some(1), "{listen:?}");
+        assert!(said.stderr.contains(expected), "{}", said.stderr);
+    }
+    let said = flowgate(&[
+        "-C",
+        "--check-config",
+        "-l",
+        "/tmp/a.sock",
+        "-l",
+        "http-alt",
+    ]);
+    assert_eq!(said.status.code(), Some(0), "{}", said.stderr);
+}
+
+#[test]
 fn server_runs_by_its_file_alone() {
     let folder = TempDir::new();
     let file = write(

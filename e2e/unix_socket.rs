@@ -47,6 +47,8 @@ fn socket_is_served_beside_a_port_and_removed_at_the_end() {
     let mut server = Server::start(&["-l", text(&path)]);
     let expected = format!("Listening on Unix socket {}", path.display());
     server.log().wait(&expected);
+    let words = "Zero-copy send disabled because Unix socket listener is configured";
+    server.log().wait(words);
     get(&path, "/nothing").assert_error(404, "Not Found");
     server.get("/nothing").assert_error(404, "Not Found");
     server

@@ -93,6 +93,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cli",
             "config",
             "demo",
+            "listen",
             "logger",
             "net",
             "privilege",

@@ -12,7 +12,7 @@ use flowgate::net::tls::TlsConfig;
 use flowgate::net::{Place, clock};
 use flowgate::privilege::Identity;
 use flowgate::supervisor::{Accompanied, Failure, Program, Supervisor};
-use flowgate::{demo, logger, probe};
+use flowgate::{demo, listen, logger, probe};
 
 fn main() -> ExitCode {
     // A program of its own in the same binary, with other options.
@@ -102,16 +102,18 @@ fn check_config(invocation: &Invocation) -> ExitCode {
 
 /// What the configuration names and this system does not have, so that a start would fail.
 fn missing(config: &Config) -> Vec<Problem> {
-    let unresolved = config.listen.iter().map(|address| address.resolve().err());
+    let listeners = listen::check(&config.listen);
     let authorities = TlsConfig::load(config.tls_ca.as_deref()).err();
     let user = config.user.as_ref();
     let unknown = user.and_then(|name| Identity::look_up(name).err());
-    unresolved
-        .chain([
-            authorities.map(|error| error.to_string()),
-            unknown.map(|error| error.to_string()),
-        ])
-        .flatten()
+    let others = [
+        authorities.map(|error| error.to_string()),
+        unknown.map(|error| error.to_string()),
+    ];
+    listeners
+        .iter()
+        .map(ToString::to_string)
+        .chain(others.into_iter().flatten())
         .map(|text| Problem::of_all(Severity::Wrong, text))
         .collect()
 }

@@ -124,12 +124,10 @@ fn bind(draft: &mut Draft, text: &str, source: Source) -> Result<(), Problem> {
             let accepted = "the path of a Unix socket alone on its line, without blanks in it";
             return Err(refused(Rejected::new(text, accepted)));
         }
-        (Some(host), Some(port)) => {
-            match host.starts_with('[') || !host.contains(':') {
-                true => format!("{host}:{port}"),
-                false => format!("[{host}]:{port}"),
-            }
-        }
+        (Some(host), Some(port)) => match host.starts_with('[') || !host.contains(':') {
+            true => format!("{host}:{port}"),
+            false => format!("[{host}]:{port}"),
+        },
         (first, _) => first.unwrap_or_default().to_owned(),
     };
     draft.set(listen(), &address, source).map_err(refused)?;

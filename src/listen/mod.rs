@@ -79,6 +79,10 @@ impl Listeners {
         for wanted in wanted {
             opening.open_tcp(wanted)?;
         }
+        if !opening.new.unix.is_empty() {
+            // Nothing is ever sent so, but automation looks for these words (server spec §15).
+            log::warn!("Zero-copy send disabled because Unix socket listener is configured");
+        }
         Ok(opening.new)
     }
 
@@ -109,6 +113,26 @@ impl Listeners {
         }
         Ok(listeners)
     }
+}
+
+/// What of `wanted` can never be opened on this host, whoever else listens: names without an address, and paths of
+/// Unix sockets that are too long or given twice. Opens nothing, and may block as [`Listeners::open`].
+pub fn check(wanted: &[ListenAddr]) -> Vec<ListenError> {
+    let mut problems = Vec::new();
+    let mut paths: Vec<&Path> = Vec::new();
+    for wanted in wanted {
+        match wanted {
+            ListenAddr::Unix { path } if paths.contains(&&**path) => {
+                problems.push(UnixError::duplicate(path).into());
+            }
+            ListenAddr::Unix { path } => {
+                problems.extend(unix::check_length(path).err().map(ListenError::from));
+                paths.push(path);
+            }
+            _ => problems.extend(wanted.resolve().err().map(ListenError::Resolve)),
+        }
+    }
+    problems
 }
 
 /// A set on its way.

@@ -44,10 +44,7 @@ impl UnixPlace {
             path: path.to_owned(),
             problem,
         };
-        let bytes = path.as_os_str().as_bytes().len();
-        if bytes > UNIX_PATH_BYTES_MAX {
-            return Err(failed(Problem::TooLong(bytes)));
-        }
+        check_length(path)?;
         make_way(path).map_err(failed)?;
         let socket = bind(path, access.mode).map_err(|error| failed(Problem::Bind(error)))?;
         let metadata = fs::symlink_metadata(path).map_err(|error| failed(Problem::Bind(error)))?;
@@ -148,6 +145,22 @@ fn bind(path: &Path, mode: u32) -> io::Result<Socket> {
 pub struct UnixError {
     path: PathBuf,
     problem: Problem,
+}
+
+/// Whether the system can name a socket so.
+///
+/// # Errors
+///
+/// That it cannot.
+pub(super) fn check_length(path: &Path) -> Result<(), UnixError> {
+    let bytes = path.as_os_str().as_bytes().len();
+    if bytes <= UNIX_PATH_BYTES_MAX {
+        return Ok(());
+    }
+    Err(UnixError {
+        path: path.to_owned(),
+        problem: Problem::TooLong(bytes),
+    })
 }
 
 impl UnixError {
