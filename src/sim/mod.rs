@@ -8,6 +8,7 @@ mod bench;
 mod media;
 mod net;
 mod oracles;
+mod orders;
 mod peers;
 mod rtsp;
 mod scenario;
@@ -18,6 +19,7 @@ mod world;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ pub(crate) use bench::Bench;
 use media::Rng;
 use net::SimNet;
 use oracles::{Memory, check_facts, observe, standing};
+use orders::{Order, check_drain, check_idle_end};
 use scenario::draw;
 use verdict::judge;
 use world::{Faults, World};
@@ -54,14 +57,26 @@ fn run(seed: u64) -> Coverage {
     let net = SimNet(Rc::clone(&world));
     let worker = Worker::alone(began, 0).expect("memory");
     let mut router = Router::new(Box::new(net), Rc::new(scenario.config.clone()), worker);
-    router.adopt_listener(listener()).expect("listening");
+    let place = ([127, 0, 0, 1], 5140).into();
+    router.adopt_listener(listener(place)).expect("listening");
     let mut memory = Memory::default();
     let mut stopped = None;
+    let (mut drained, mut was_idle) = (None, false);
+    let mut orders = scenario.orders.iter().peekable();
     while !world.borrow().quiet && !router.is_stopped() {
         let now = world.borrow().now;
         if stopped.is_none() && scenario.stop_at.is_some_and(|after| now >= began + after) {
+            was_idle = router.clients().is_empty() && router.upstreams().is_empty();
             stopped = Some(now);
             router.stop();
+        }
+        while let Some((_, order)) = orders.next_if(|(after, _)| now >= began + *after) {
+            let drain = orders::give(*order, &mut router, &scenario, &world).expect("listening");
+            if stopped.is_none() && drain.is_some() {
+                let is_idle = router.clients().is_empty() && router.upstreams().is_empty();
+                was_idle = is_idle && matches!(order, Order::Drain { backlog: false, .. });
+                (stopped, drained) = (Some(now), drain);
+            }
         }
         router.tick().expect("a tick");
         if world.borrow().polls.is_multiple_of(64) {
@@ -74,6 +89,12 @@ fn run(seed: u64) -> Coverage {
             stopped,
             &mut memory,
         );
+        if let Some(told) = stopped {
+            check_idle_end(&router, &world.borrow(), told, was_idle);
+        }
+        if let Some(drained) = drained {
+            check_drain(&router, &world.borrow(), drained);
+        }
         if now >= began + TIME_MAX {
             let standing = standing(&router, &world.borrow());
             panic!("the scenario does not end:{standing}");
@@ -98,10 +119,9 @@ fn run(seed: u64) -> Coverage {
 }
 
 /// The world has a listener of its own, so whatever can be closed will do.
-fn listener() -> Listener {
+fn listener(address: SocketAddr) -> Listener {
     let descriptor = File::open("/dev/null").expect("a descriptor");
-    let place = Place::Tcp(([127, 0, 0, 1], 5140).into());
-    Listener::new(descriptor.into(), place)
+    Listener::new(descriptor.into(), Place::Tcp(address))
 }
 
 /// Seeds of one test, unless `FLOWGATE_SEEDS` says otherwise.
@@ -250,6 +270,9 @@ const WANTED: &[&str] = &[
     "sender restarts",
     "sender pauses",
     "stopped",
+    "resized",
+    "moved",
+    "drained",
 ];
 
 #[test]

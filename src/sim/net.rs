@@ -446,7 +446,10 @@ impl Net for SimNet {
             .remove(key(socket))
             .expect("a socket is closed once");
         match closed {
-            Socket::Listener { .. } => world.listener = None,
+            Socket::Listener { .. } => {
+                // There may be another one already.
+                world.listener.take_if(|current| *current == socket);
+            }
             Socket::Group(group) if !group.address.ip().is_multicast() => {}
             Socket::Group(group) => {
                 let now = world.now;

@@ -17,7 +17,7 @@ use crate::status::codec;
 use crate::status::facts::WorkerFacts;
 
 /// What a promise may be late by: ticks take some microseconds of virtual time each.
-const SLACK: Duration = Duration::from_micros(1500);
+pub(super) const SLACK: Duration = Duration::from_micros(1500);
 /// Media that is never dropped is written so soon after it has come and can be written. Chosen: a client that has
 /// stopped first takes what waits before it, in small pieces.
 const WAITING_MEDIA_DELAY_MAX: Duration = Duration::from_millis(100);
@@ -27,6 +27,8 @@ const POLLS_PER_SECOND_MAX: u64 = 40_000;
 /// What the oracles remember from tick to tick.
 #[derive(Default)]
 pub(super) struct Memory {
+    /// How long the head of each channel is.
+    heads: HashMap<ChannelId, u64>,
     /// Per client of a channel: what it had been given, and what the channel had handed on.
     books: HashMap<ClientId, (ChannelId, u64, u64)>,
     paused: HashMap<UpstreamId, ClientId>,
@@ -86,7 +88,7 @@ pub(super) fn observe(
     let small = scenario.config.pool_buffers_max < 256;
     world.overrun = stats.packets_overrun > 0 || (small && stats.packets_dropped > 0);
     let pool = &router.shared().pool;
-    let bound = scenario.config.pool_buffers_max * POOL_UNIT_BYTES;
+    let bound = scenario.units_most() * POOL_UNIT_BYTES;
     assert!(
         pool.held_bytes() + pool.spare_bytes() <= bound,
         "more memory than -b"
@@ -177,7 +179,12 @@ fn check_books(router: &Router, world: &mut World, memory: &mut Memory) {
         };
         let peer = world.accepted[&slot.client.socket()];
         world.fed_until.insert(peer, world.now);
-        let head = source.head.as_ref().map_or(0, crate::pool::Packet::len) as u64;
+        // After a reload there is none until somebody asks for it again; it is as long as it was.
+        let head = memory.heads.entry(channel).or_default();
+        if let Some(known) = &source.head {
+            *head = known.len() as u64;
+        }
+        let head = *head;
         let given =
             slot.client.sent_bytes() + slot.client.queued_bytes() as u64 + flow.dropped.bytes;
         let given = given.saturating_sub(head);

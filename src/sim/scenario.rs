@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::media::{Expected, Rng};
+use super::orders::{self, Order};
 use super::peers::{Client, Leave, Pace, Peer, Sender};
 use super::rtsp::{STUN_ADDRESS, Stun, draw_plays};
 use super::web::draw_web;
@@ -14,6 +15,8 @@ use crate::proto::url::Host;
 pub(super) struct Scenario {
     pub(super) config: Config,
     pub(super) stop_at: Option<Duration>,
+    /// What the router is told while it serves.
+    pub(super) orders: Vec<(Duration, Order)>,
     /// The pool is large enough that nobody who reads may lose anything.
     pub(super) roomy: bool,
 }
@@ -115,7 +118,28 @@ pub(super) fn draw(seed: u64, world: &mut World) -> Scenario {
     Scenario {
         config,
         stop_at: rng.one_in(8).then(|| rng.millis(100, 8000)),
+        orders: orders::draw(seed, units),
         roomy: units >= 4096,
+    }
+}
+
+impl Scenario {
+    /// The largest pool there will be, in units.
+    pub(super) fn units_most(&self) -> usize {
+        self.units().max().unwrap_or_default()
+    }
+
+    /// The smallest pool there will be, in units.
+    pub(super) fn units_least(&self) -> usize {
+        self.units().min().unwrap_or_default()
+    }
+
+    fn units(&self) -> impl Iterator<Item = usize> {
+        let ordered = self.orders.iter().filter_map(|(_, order)| match order {
+            Order::Resize(units) => Some(*units),
+            _ => None,
+        });
+        ordered.chain([self.config.pool_buffers_max])
     }
 }
 

@@ -9,6 +9,7 @@ use super::scenario::Scenario;
 use super::web::{Excuses, Replies, judge_replies};
 use super::world::World;
 use crate::client::Ended as ClientEnded;
+use crate::limits::POOL_UNIT_BYTES;
 use crate::router::Router;
 
 /// The bytes that the status has counted are those that were delivered.
@@ -65,7 +66,8 @@ pub(super) fn judge(
     } else {
         world.note("stopped");
     }
-    assert!(router.shared().pool.held_bytes_highwater() <= router.shared().pool.bytes_max());
+    let held_most = router.shared().pool.held_bytes_highwater();
+    assert!(held_most <= scenario.units_most() * POOL_UNIT_BYTES);
     if scenario.roomy {
         assert_eq!(
             router.shared().stats.packets_overrun,
@@ -122,8 +124,7 @@ pub(super) fn judge(
                 "client {peer} read everything"
             );
             // Where not even the reserve is left, a connection is closed without a word.
-            let mute =
-                closed == Some(ClientEnded::Memory) && scenario.config.pool_buffers_max < 1024;
+            let mute = closed == Some(ClientEnded::Memory) && scenario.units_least() < 1024;
             let idle = client.request.is_empty();
             assert!(
                 !viewer.is_empty() || mute || idle,
