@@ -5,12 +5,13 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::configured::Configured;
 use crate::support::http::{self, Body};
 use crate::support::namespace::{WEST, with_links};
 use crate::support::sender::{Framing, Source};
 use crate::support::server::{PROGRAM, Server, read_to_end};
 use crate::support::tool::{Tool, kill};
-use crate::support::{SOON, TempDir, proc, ts, wait_for};
+use crate::support::{SOON, proc, ts, wait_for};
 
 /// Asks for a body of six bytes, of which the origin has sent `abc`; returns the origin's side and the client's.
 fn relay_half_a_body(server: &Server) -> (TcpStream, Body) {
@@ -285,38 +286,6 @@ fn a_quiet_supervisor_is_small() {
     let bytes = proc::resident_bytes(server.pid());
     // Measured: 110 KiB in a build for tests.
     assert!(bytes < 512 << 10, "{bytes} bytes");
-}
-
-/// A configuration file that can be written again, and a server that was started with it.
-struct Configured {
-    server: Server,
-    file: std::path::PathBuf,
-    _directory: TempDir,
-}
-
-impl Configured {
-    fn start(text: &str, arguments: &[&str]) -> Self {
-        let directory = TempDir::new();
-        let file = directory.path().join("flowgate.conf");
-        std::fs::write(&file, text).expect("written");
-        let name = file.to_str().expect("UTF-8").to_owned();
-        let mut command = Command::new(PROGRAM);
-        command.args(["-c", &name]).args(arguments);
-        let server = Server::start_bare(command);
-        Self {
-            server,
-            file,
-            _directory: directory,
-        }
-    }
-
-    /// Writes the file anew and has it read; the text must appear in the log then.
-    fn reload(&self, text: &str, expected: &str) {
-        std::fs::write(&self.file, text).expect("written");
-        let before = self.server.log().count(|line| line.contains(expected));
-        self.server.signal(libc::SIGHUP);
-        self.server.log().wait_count(SOON, before + 1, expected);
-    }
 }
 
 const RELOADED: &str = "[Supervisor] Configuration reloaded successfully from ";

@@ -196,26 +196,18 @@ impl std::error::Error for PidFileError {}
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use tempfile::TempDir;
 
     /// A directory that disappears with the value.
-    struct Scratch(PathBuf);
+    struct Scratch(TempDir);
 
     impl Scratch {
-        fn new(name: &str) -> Self {
-            let name = format!("flowgate-pid-file-{}-{name}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            fs::create_dir(&path).expect("a directory");
-            Self(path)
+        fn new() -> Self {
+            Self(TempDir::new().expect("a directory"))
         }
 
         fn path(&self, name: &str) -> PathBuf {
-            self.0.join(name)
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+            self.0.path().join(name)
         }
     }
 
@@ -233,7 +225,7 @@ mod tests {
 
     #[test]
     fn number_of_the_process_replaces_whatever_is_in_a_file_nobody_has_locked() {
-        let scratch = Scratch::new("stale");
+        let scratch = Scratch::new();
         let path = scratch.path("pid");
         fs::write(&path, "4194304 and more than that\n").expect("a stale one");
         let taken = PidFile::take(&path).expect("nobody has it");
@@ -244,7 +236,7 @@ mod tests {
 
     #[test]
     fn whatever_is_no_file_is_left_alone() {
-        let scratch = Scratch::new("kinds");
+        let scratch = Scratch::new();
         let target = scratch.path("target");
         fs::write(&target, "precious").expect("a file");
         let link = scratch.path("link");
@@ -254,7 +246,7 @@ mod tests {
         assert!(error.contains("a symbolic link"), "{error}");
         assert_eq!(text(&target), "precious");
 
-        let error = refused(&scratch.0);
+        let error = refused(scratch.0.path());
         assert!(error.contains("directory"), "{error}");
         let error = refused(&scratch.path("nowhere/pid"));
         assert!(error.contains("No such file or directory"), "{error}");
@@ -264,7 +256,7 @@ mod tests {
 
     #[test]
     fn file_that_was_replaced_is_not_removed() {
-        let scratch = Scratch::new("replaced");
+        let scratch = Scratch::new();
         let path = scratch.path("pid");
         let taken = PidFile::take(&path).expect("a new one");
         fs::remove_file(&path).expect("removed");
@@ -275,10 +267,10 @@ mod tests {
 
     #[test]
     fn reload_with_the_same_file_by_whatever_name_changes_nothing() {
-        let scratch = Scratch::new("same");
+        let scratch = Scratch::new();
         let path = scratch.path("pid");
         let held = PidFile::take(&path).expect("a new one");
-        let directory = scratch.0.file_name().expect("a name");
+        let directory = scratch.0.path().file_name().expect("a name");
         let around = scratch.path("..").join(directory).join("pid");
         for name in [path, scratch.path("./pid"), around] {
             let change = PidFile::prepare(Some(&held), Some(&name)).expect("nothing to do");
@@ -288,7 +280,7 @@ mod tests {
 
     #[test]
     fn reload_makes_a_file_anew_that_was_removed_or_replaced() {
-        let scratch = Scratch::new("anew");
+        let scratch = Scratch::new();
         let path = scratch.path("pid");
         let mut held = Some(PidFile::take(&path).expect("a new one"));
         fs::remove_file(&path).expect("removed");
@@ -306,7 +298,7 @@ mod tests {
 
     #[test]
     fn reload_moves_the_file_when_all_has_gone_well_and_not_before() {
-        let scratch = Scratch::new("moved");
+        let scratch = Scratch::new();
         let (old, new) = (scratch.path("old"), scratch.path("new"));
         let mut held = Some(PidFile::take(&old).expect("a new one"));
         let change = PidFile::prepare(held.as_ref(), Some(&new)).expect("prepared");

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Configured, text};
+use super::{configured, text};
 use crate::proxy::nginx::Nginx;
 use crate::support::server::Server;
 use crate::support::tool::{self, run};
@@ -51,7 +51,7 @@ fn list_and_guide_are_fetched_refreshed_and_kept() {
             nginx.port
         )
     };
-    let configured = Configured::start(&text_of(""));
+    let configured = configured(&text_of(""));
     let server = &configured.server;
     wait_for_service(server, "/One");
     wait_for_service(server, "/Own");
@@ -172,7 +172,7 @@ fn provider_may_not_publish_files_nor_reach_this_host() {
 fn server_that_never_answers_holds_nobody_up() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = silent.local_addr().expect("bound").port();
-    let configured = Configured::start(&format!(
+    let configured = configured(&format!(
         "[global]\nexternal-m3u = http://127.0.0.1:{port}/list\n[services]\n#EXTM3U\n#EXTINF:-1,Own\nrtp://239.0.0.1\n"
     ));
     let (_connection, _) = silent.accept().expect("it is asked");

@@ -5,43 +5,17 @@ mod external;
 use std::process::Command;
 
 use crate::proxy::nginx::Nginx;
+use crate::support::configured::Configured;
 use crate::support::http::{self, Response};
 use crate::support::namespace::{WEST, with_links};
 use crate::support::sender::{Framing, Source};
-use crate::support::server::{PROGRAM, Server};
+use crate::support::server::Server;
 use crate::support::tool::run;
 use crate::support::{SOON, TempDir, ffmpeg, tool, ts, wait_for};
 
-/// A server with a configuration file that can be written again.
-struct Configured {
-    server: Server,
-    file: std::path::PathBuf,
-    _directory: TempDir,
-}
-
-impl Configured {
-    fn start(text: &str) -> Self {
-        let directory = TempDir::new();
-        let file = directory.path().join("flowgate.conf");
-        std::fs::write(&file, text).expect("written");
-        let mut command = Command::new(PROGRAM);
-        command
-            .args(["-v", "4", "-l", "127.0.0.1:0", "-c"])
-            .arg(&file);
-        Self {
-            server: Server::start_bare(command),
-            file,
-            _directory: directory,
-        }
-    }
-
-    /// Writes the file anew and has it read; the text must appear in the log then.
-    fn reload(&self, text: &str, expected: &str) {
-        std::fs::write(&self.file, text).expect("written");
-        let before = self.server.log().count(|line| line.contains(expected));
-        self.server.signal(libc::SIGHUP);
-        self.server.log().wait_count(SOON, before + 1, expected);
-    }
+/// A server that tells everything and is told its services by a file.
+fn configured(text: &str) -> Configured {
+    Configured::start(text, &["-v", "4", "-l", "127.0.0.1:0"])
 }
 
 /// The text of a playlist.
@@ -61,7 +35,7 @@ const SPORT: &str = "[services]\n#EXTM3U\n#EXTINF:-1 tvg-id=\"s1\" group-title=\
 
 #[test]
 fn playlist_leads_to_services_under_the_name_the_client_uses() {
-    let configured = Configured::start(SPORT);
+    let configured = configured(SPORT);
     let server = &configured.server;
     let plain = get_with(server, "GET", "/playlist.m3u", "");
     assert_eq!(
@@ -129,7 +103,7 @@ fn long_playlist_is_compressed_for_curl_and_otherwise_sent_whole() {
             number + 1
         );
     }
-    let configured = Configured::start(&list);
+    let configured = configured(&list);
     let curl = |arguments: &[&str], path: &str| {
         let url = configured.server.url(path);
         let said = run(Command::new("curl")
@@ -175,7 +149,7 @@ fn service_of_an_http_server_gets_the_queries_of_both() {
          #EXTINF:-1 catchup=\"append\" catchup-source=\"?from=${{(b)yyyyMMddHHmmss|UTC}}&len=${{duration}}\",Rec\n\
          http://127.0.0.1:{port}/b?k\n"
     );
-    let configured = Configured::start(&text);
+    let configured = configured(&text);
     let server = &configured.server;
     let asked = |path: &str| {
         let response = get_with(server, "GET", path, "Connection: close\r\n");
@@ -233,7 +207,7 @@ fn ffprobe_plays_what_the_playlist_leads_to() {
         return;
     }
     with_links(|| {
-        let configured = Configured::start(
+        let configured = configured(
             "[services]\n#EXTM3U\n#EXTINF:-1 group-title=\"Süd\",Kanal 1\nrtp://239.4.9.1:5000\n",
         );
         let server = &configured.server;
@@ -261,7 +235,7 @@ fn reload_swaps_all_services_or_none_and_interrupts_no_stream() {
                 "[services]\n#EXTM3U\n#EXTINF:-1,{name}\nrtp://239.4.9.2:5000\n[global]\nverbosity = 4\n"
             )
         };
-        let configured = Configured::start(&list("Old"));
+        let configured = configured(&list("Old"));
         let server = &configured.server;
         let _sender = Source::new("west", WEST, "239.4.9.2:5000", Framing::Rtp).run(200);
         let mut live = server.open("/Old");

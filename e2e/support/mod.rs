@@ -1,6 +1,7 @@
 //! What the tests are made of. Nothing here knows how the program works inside.
 
 pub(crate) mod browser;
+pub(crate) mod configured;
 pub(crate) mod ffmpeg;
 pub(crate) mod http;
 pub(crate) mod namespace;
@@ -12,8 +13,7 @@ pub(crate) mod tool;
 pub(crate) mod ts;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long anything may take that ought to happen at once; generous, because machines are shared.
@@ -47,25 +47,20 @@ pub(crate) fn wait_for<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> 
 }
 
 /// A directory that disappears with the value; its name can be read by every user.
-pub(crate) struct TempDir(PathBuf);
+pub(crate) struct TempDir(tempfile::TempDir);
 
 impl TempDir {
     pub(crate) fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("flowgate-e2e-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).expect("temporary directory");
-        Self(path)
+        use std::os::unix::fs::PermissionsExt as _;
+        let readable = std::fs::Permissions::from_mode(0o755);
+        let directory = tempfile::Builder::new()
+            .prefix("flowgate-e2e-")
+            .permissions(readable)
+            .tempdir();
+        Self(directory.expect("temporary directory"))
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        self.0.path()
     }
 }

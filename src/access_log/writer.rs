@@ -221,35 +221,24 @@ fn open(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+    use tempfile::TempDir;
 
     /// A directory that disappears with the value.
-    struct Directory(PathBuf);
+    struct Directory(TempDir);
 
     impl Directory {
         fn new() -> Self {
-            static NEXT: AtomicU32 = AtomicU32::new(0);
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("flowgate-access-{}-{number}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            fs::create_dir_all(&path).expect("a directory");
-            Self(path)
+            Self(TempDir::new().expect("a directory"))
         }
 
         fn file(&self, name: &str) -> PathBuf {
-            self.0.join(name)
+            self.0.path().join(name)
         }
 
         fn text(&self, name: &str) -> String {
             fs::read_to_string(self.file(name)).unwrap_or_default()
-        }
-    }
-
-    impl Drop for Directory {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
         }
     }
 

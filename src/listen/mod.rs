@@ -275,10 +275,10 @@ impl From<UnixError> for ListenError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::path::PathBuf;
+    use tempfile::TempDir;
 
     /// Everything may be done, so that the mask, which is the whole process's, does not change.
     const ACCESS: Access = Access {
@@ -287,25 +287,16 @@ mod tests {
     };
 
     /// A directory that disappears with the value.
-    struct Scratch(PathBuf);
+    struct Scratch(TempDir);
 
     impl Scratch {
-        fn new(name: &str) -> Self {
-            let name = format!("flowgate-listeners-{}-{name}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            fs::create_dir(&path).expect("a directory");
-            Self(path)
+        fn new() -> Self {
+            Self(TempDir::new().expect("a directory"))
         }
 
         fn unix(&self, name: &str) -> (PathBuf, ListenAddr) {
-            let path = self.0.join(name);
+            let path = self.0.path().join(name);
             (path.clone(), ListenAddr::Unix { path })
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
         }
     }
 
@@ -334,7 +325,7 @@ mod tests {
 
     #[test]
     fn everything_wanted_is_opened_and_can_be_accepted_from() {
-        let scratch = Scratch::new("everything");
+        let scratch = Scratch::new();
         let (path, unix) = scratch.unix("s");
         let listeners = open(&[loopback(0), unix, loopback(0)]).expect("opened");
         let _tcp = TcpStream::connect(address(&listeners)).expect("a connection");
@@ -354,7 +345,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_open_when_one_fails() {
-        let scratch = Scratch::new("one-fails");
+        let scratch = Scratch::new();
         let (path, unix) = scratch.unix("s");
         let occupied = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = occupied.local_addr().expect("bound").port();
@@ -371,7 +362,7 @@ mod tests {
 
     #[test]
     fn same_path_twice_is_refused() {
-        let scratch = Scratch::new("twice");
+        let scratch = Scratch::new();
         let (path, unix) = scratch.unix("s");
         let error = open(&[unix.clone(), unix]).expect_err("twice");
         assert!(error.to_string().ends_with("is given twice"), "{error}");
@@ -390,7 +381,7 @@ mod tests {
 
     #[test]
     fn reload_keeps_what_is_still_wanted_with_the_connections_that_wait() {
-        let scratch = Scratch::new("reload");
+        let scratch = Scratch::new();
         let [(kept, kept_unix), (gone, gone_unix), (new, new_unix)] =
             ["kept", "gone", "new"].map(|name| scratch.unix(name));
         let old = open(&[loopback(0), kept_unix.clone(), gone_unix]).expect("opened");
@@ -412,7 +403,7 @@ mod tests {
 
     #[test]
     fn reload_that_fails_or_is_given_up_changes_nothing() {
-        let scratch = Scratch::new("rollback");
+        let scratch = Scratch::new();
         let [(kept, kept_unix), (new, new_unix)] = ["kept", "new"].map(|name| scratch.unix(name));
         let old = open(std::slice::from_ref(&kept_unix)).expect("opened");
         let occupied = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -445,7 +436,7 @@ mod tests {
 
     #[test]
     fn paths_go_with_the_set_and_not_with_a_workers_descriptors() {
-        let scratch = Scratch::new("own");
+        let scratch = Scratch::new();
         let (path, unix) = scratch.unix("s");
         let listeners = open(&[unix]).expect("opened");
         let worker = listeners.for_worker(0).expect("descriptors");

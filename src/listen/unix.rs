@@ -244,6 +244,7 @@ fn kind_name(kind: FileType) -> &'static str {
 mod tests {
     use super::*;
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+    use tempfile::TempDir;
 
     /// Everything may be done, so that the mask, which is the whole process's, does not change.
     const ACCESS: Access = Access {
@@ -252,18 +253,15 @@ mod tests {
     };
 
     /// A path nobody else uses, which disappears with the value.
-    struct Scratch(PathBuf);
+    struct Scratch(TempDir);
 
     impl Scratch {
-        fn new(name: &str) -> Self {
-            let name = format!("flowgate-listen-{}-{name}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            fs::create_dir(&path).expect("a directory");
-            Self(path)
+        fn new() -> Self {
+            Self(TempDir::new().expect("a directory"))
         }
 
         fn path(&self) -> PathBuf {
-            self.0.join("s")
+            self.0.path().join("s")
         }
 
         fn open(&self) -> Result<UnixPlace, String> {
@@ -271,15 +269,9 @@ mod tests {
         }
     }
 
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
     #[test]
     fn stale_socket_is_replaced_and_the_new_one_removed_at_the_end() {
-        let scratch = Scratch::new("stale");
+        let scratch = Scratch::new();
         drop(UnixListener::bind(scratch.path()).expect("a socket"));
         assert!(scratch.path().exists());
         let place = scratch.open().expect("in place of a stale one");
@@ -290,7 +282,7 @@ mod tests {
 
     #[test]
     fn socket_in_use_is_left_alone() {
-        let scratch = Scratch::new("active");
+        let scratch = Scratch::new();
         let other = UnixListener::bind(scratch.path()).expect("a socket");
         let error = scratch.open().expect_err("somebody listens");
         assert!(error.contains("already in use"), "{error}");
@@ -301,7 +293,7 @@ mod tests {
 
     #[test]
     fn socket_with_a_full_queue_is_in_use() {
-        let scratch = Scratch::new("full");
+        let scratch = Scratch::new();
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
         let address = SockAddr::unix(scratch.path()).expect("short enough");
         socket.bind(&address).expect("bound");
@@ -313,9 +305,9 @@ mod tests {
 
     #[test]
     fn whatever_is_no_stream_socket_is_left_alone() {
-        let scratch = Scratch::new("other");
+        let scratch = Scratch::new();
         let path = scratch.path();
-        let target = scratch.0.join("target");
+        let target = scratch.0.path().join("target");
         let _listener = UnixListener::bind(&target).expect("a socket");
         std::os::unix::fs::symlink(&target, &path).expect("a link");
         let error = scratch.open().expect_err("a link is not followed");
@@ -342,7 +334,7 @@ mod tests {
 
     #[test]
     fn path_that_names_something_else_by_now_is_not_removed() {
-        let scratch = Scratch::new("replaced");
+        let scratch = Scratch::new();
         let place = scratch.open().expect("a free path");
         fs::remove_file(scratch.path()).expect("removed");
         let _other = UnixListener::bind(scratch.path()).expect("another socket");
@@ -362,8 +354,8 @@ mod tests {
 
     #[test]
     fn missing_directory_is_told() {
-        let scratch = Scratch::new("missing");
-        let path = scratch.0.join("nowhere/s");
+        let scratch = Scratch::new();
+        let path = scratch.0.path().join("nowhere/s");
         let error = UnixPlace::open(&path, &ACCESS).expect_err("no directory");
         let error = error.to_string();
         assert!(error.contains("No such file or directory"), "{error}");
