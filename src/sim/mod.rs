@@ -57,7 +57,7 @@ fn run(seed: u64) -> Coverage {
     let net = SimNet(Rc::clone(&world));
     let worker = Worker::alone(began, 0).expect("memory");
     let mut router = Router::new(Box::new(net), Rc::new(scenario.config.clone()), worker);
-    let place = ([127, 0, 0, 1], 5140).into();
+    let mut place = ([127, 0, 0, 1], 5140).into();
     router.adopt_listener(listener(place)).expect("listening");
     let mut memory = Memory::default();
     let mut stopped = None;
@@ -71,7 +71,8 @@ fn run(seed: u64) -> Coverage {
             router.stop();
         }
         while let Some((_, order)) = orders.next_if(|(after, _)| now >= began + *after) {
-            let drain = orders::give(*order, &mut router, &scenario, &world).expect("listening");
+            let drain = orders::give(*order, &mut router, &scenario, &world, &mut place);
+            let drain = drain.expect("listening");
             if stopped.is_none() && drain.is_some() {
                 let is_idle = router.clients().is_empty() && router.upstreams().is_empty();
                 was_idle = is_idle && matches!(order, Order::Drain { backlog: false, .. });

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,12 @@ pub(super) enum Order {
     Move(u16),
     /// Another process takes new clients; the present ones go on for so long.
     Drain { limit: Duration, backlog: bool },
+}
+
+impl Order {
+    pub(super) fn is_resize(self) -> bool {
+        matches!(self, Self::Resize(_))
+    }
 }
 
 /// A drain that was ordered.
@@ -64,7 +71,7 @@ pub(super) fn draw(seed: u64, units: usize) -> Vec<(Duration, Order)> {
     orders
 }
 
-/// Gives an order, as a worker does between two ticks.
+/// Gives an order, as a worker does between two ticks. Clients connect at `place`.
 ///
 /// # Errors
 ///
@@ -74,6 +81,7 @@ pub(super) fn give(
     router: &mut Router,
     scenario: &Scenario,
     world: &RefCell<World>,
+    place: &mut SocketAddr,
 ) -> io::Result<Option<Drained>> {
     let note = |what| world.borrow_mut().note(what);
     match order {
@@ -83,12 +91,12 @@ pub(super) fn give(
                 pool_buffers_max: units,
                 ..scenario.config.clone()
             }));
-            let places = router.shared().listening.clone();
-            router.relisten(places.into_iter().map(listener).collect())?;
+            router.relisten(vec![listener(*place)])?;
         }
         Order::Move(port) => {
             note("moved");
-            router.relisten(vec![listener(([127, 0, 0, 1], port).into())])?;
+            place.set_port(port);
+            router.relisten(vec![listener(*place)])?;
         }
         Order::Drain { limit, backlog } => {
             note("drained");

@@ -280,6 +280,8 @@ fn judge_web(
         stopped,
         refuses: config.clients_max < clients || config.pool_buffers_max < 256,
         starves: !scenario.roomy,
+        shrinks: config.pool_buffers_max < 256
+            && scenario.orders.iter().any(|(_, order)| order.is_resize()),
     };
     let notes = judge_replies(peer, client, replies, world, config, excuses);
     notes.into_iter().for_each(|note| world.note(note));
