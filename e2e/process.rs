@@ -507,7 +507,10 @@ fn watch_demo() {
     let directory = TempDir::new();
     // Where an unprivileged user can read it, wherever the project lies.
     let program = directory.path().join("flowgate");
-    std::fs::copy(PROGRAM, &program).expect("copied");
+    // By a program of its own: what a test beside this one starts would inherit the file that is written for a moment,
+    // and a file that is written cannot be started.
+    let copied = run(Command::new("cp").arg(PROGRAM).arg(&program));
+    assert!(copied.status.success(), "{}", copied.stderr);
     let mut command = Command::new(&program);
     // SAFETY: the call only reads an id of the process.
     let root = unsafe { libc::geteuid() } == 0;

@@ -275,23 +275,43 @@ def case_burst(port):
     assert len(kept) == 1000, len(kept)
 
 
+class SlowReader(threading.Thread):
+    """Takes an event every three seconds: who takes nothing for half a minute is let go."""
+
+    def __init__(self, viewer):
+        super().__init__(daemon=True)
+        self.viewer = viewer
+        self.events = []
+        self.is_over = threading.Event()
+        self.start()
+
+    def run(self):
+        self.events.append(self.viewer.event())
+        while not self.is_over.wait(3):
+            self.events.append(self.viewer.event())
+
+    def end(self):
+        self.is_over.set()
+        self.join(2 * SOON)
+        assert not self.is_alive(), "no event came"
+        return self.events
+
+
 def case_slow(port):
-    """A viewer that takes one event while another takes ten skips events, and never gets half of one."""
+    """A viewer that takes an event now and then skips events, and never gets half of one."""
     slow = Viewer(port, receive_buffer=65536)
     fast = Viewer(port)
+    reader = SlowReader(slow)
     path = "/" + "x" * 900
     told = 0
-    events = [slow.event()]
-    assert events[0]["logsMode"] == "full"
-    # More than the buffers of a connection hold. The slow one goes on taking something, however slow the machine is:
-    # who takes nothing for half a minute is let go.
-    while fast.read < 12_000_000:
+    # More than the buffers of a connection hold, and more events than the slow one could take.
+    while fast.read < 12_000_000 or told < 2 * len(reader.events):
         for _ in range(100):
             ask(port, "GET", path)
         fast.event()
         told += 1
-        if told % 10 == 0:
-            events.append(slow.event())
+    events = reader.end()
+    assert events[0]["logsMode"] == "full"
     while events[-1]["uptimeMs"] < snapshot(port)["uptimeMs"] - 2000:
         events.append(slow.event())
     assert len(events) < told, "some were skipped"

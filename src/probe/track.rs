@@ -390,14 +390,14 @@ impl Track {
         self.look_where_bytes_are();
     }
 
-    /// The receiver says something about itself. What is older than what it said before is passed over.
-    pub fn note_receiver(&mut self, now: Instant, report: Report) {
-        if self
-            .receiver
-            .as_ref()
-            .is_some_and(|last| last.number >= report.number)
-        {
-            return;
+    /// The receiver says something about itself. What is older than what it said before is passed over, and what it
+    /// says behind its last word does not take that back.
+    pub fn note_receiver(&mut self, now: Instant, mut report: Report) {
+        if let Some(last) = &self.receiver {
+            if last.number >= report.number {
+                return;
+            }
+            report.is_final |= last.is_final;
         }
         let (at, since, step) = (report.at, report.since, report.step);
         let (holds, waits) = (report.state == "hold", report.state == "wait");
@@ -676,6 +676,16 @@ mod tests {
         assert!(!track.is_settled(), "two reports may come in one burst");
         track.note_receiver(start + 1300 * MS, report(4, "hold", 1, 5000));
         assert!(track.is_settled());
+    }
+
+    /// Everything has arrived, so the connection is done; a report that was on its way comes after that.
+    #[test]
+    fn a_report_behind_the_last_one_does_not_make_it_less_final() {
+        let start = start();
+        let mut track = stalled(start);
+        finish(&mut track, start, 9000, 9000);
+        track.note_receiver(start + 3100 * MS, report(99, "drain", 3, 9000));
+        assert_eq!(track.lost(), Some(0));
     }
 
     #[test]
