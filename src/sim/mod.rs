@@ -30,7 +30,7 @@ pub(crate) use bench::Bench;
 use media::Rng;
 use net::SimNet;
 use oracles::{Memory, check_facts, observe, standing};
-use orders::{Order, check_drain, check_idle_end};
+use orders::{Departure, Drained, check_drain};
 use scenario::draw;
 use verdict::judge;
 use world::{Faults, World};
@@ -61,21 +61,19 @@ fn run(seed: u64) -> Coverage {
     router.adopt_listener(listener(place)).expect("listening");
     let mut memory = Memory::default();
     let mut stopped = None;
-    let (mut drained, mut was_idle) = (None, false);
+    let (mut drained, mut departure) = (None, Departure::default());
     let mut orders = scenario.orders.iter().peekable();
     while !world.borrow().quiet && !router.is_stopped() {
         let now = world.borrow().now;
         if stopped.is_none() && scenario.stop_at.is_some_and(|after| now >= began + after) {
-            was_idle = router.clients().is_empty() && router.upstreams().is_empty();
             stopped = Some(now);
+            world.borrow_mut().parts_at = stopped;
             router.stop();
         }
         while let Some((_, order)) = orders.next_if(|(after, _)| now >= began + *after) {
             let drain = orders::give(*order, &mut router, &scenario, &world, &mut place);
             let drain = drain.expect("listening");
             if stopped.is_none() && drain.is_some() {
-                let is_idle = router.clients().is_empty() && router.upstreams().is_empty();
-                was_idle = is_idle && matches!(order, Order::Drain { backlog: false, .. });
                 (stopped, drained) = (Some(now), drain);
             }
         }
@@ -91,7 +89,8 @@ fn run(seed: u64) -> Coverage {
             &mut memory,
         );
         if let Some(told) = stopped {
-            check_idle_end(&router, &world.borrow(), told, was_idle);
+            let until = drained.map_or(told, Drained::until);
+            departure.check(&router, &world.borrow(), until);
         }
         if let Some(drained) = drained {
             check_drain(&router, &world.borrow(), drained);
@@ -102,6 +101,10 @@ fn run(seed: u64) -> Coverage {
         }
     }
     let mut world = world.borrow_mut();
+    assert!(
+        stopped.is_none() || router.is_stopped(),
+        "it was told to leave, and stays"
+    );
     judge(&router, &mut world, &scenario, stopped);
     let stats = &router.shared().stats;
     let mut coverage = std::mem::take(&mut world.events_seen);
@@ -274,6 +277,7 @@ const WANTED: &[&str] = &[
     "resized",
     "moved",
     "drained",
+    "ordered while clients wait",
 ];
 
 #[test]

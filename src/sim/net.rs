@@ -45,7 +45,10 @@ impl Net for SimNet {
 
     fn adopt_listener(&mut self, _: OwnedFd) -> io::Result<SocketId> {
         let mut world = self.0.borrow_mut();
-        let id = world.open(Socket::Listener { edge_due: true });
+        let id = world.open(Socket::Listener {
+            edge_due: true,
+            backlog: VecDeque::new(),
+        });
         world.listener = Some(id);
         Ok(id)
     }
@@ -60,20 +63,22 @@ impl Net for SimNet {
 
     fn accept(&mut self, listener: SocketId) -> io::Result<Io<Accepted>> {
         let world = &mut *self.0.borrow_mut();
-        if world.backlog.is_empty() {
-            if let Some(Socket::Listener { edge_due }) = world.sockets.get_mut(key(listener)) {
-                *edge_due = true;
-            }
+        let Some(Socket::Listener { edge_due, backlog }) = world.sockets.get_mut(key(listener))
+        else {
+            panic!("only a listener that is open accepts");
+        };
+        let Some(peer) = backlog.front().copied() else {
+            *edge_due = true;
             return Ok(Io::Blocked);
-        }
+        };
         world.progress = true;
         if world.faults.accept_errors && world.rng.one_in(10) {
             world.note("accept: no descriptors");
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
-        let Some(peer) = world.backlog.pop_front() else {
-            return Ok(Io::Blocked);
-        };
+        if let Some(Socket::Listener { backlog, .. }) = world.sockets.get_mut(key(listener)) {
+            backlog.pop_front();
+        }
         let socket = world.open(Socket::Stream { peer });
         let now = world.now;
         let connection = world.connection(peer);
@@ -446,9 +451,10 @@ impl Net for SimNet {
             .remove(key(socket))
             .expect("a socket is closed once");
         match closed {
-            Socket::Listener { .. } => {
+            Socket::Listener { backlog, .. } => {
                 // There may be another one already.
                 world.listener.take_if(|current| *current == socket);
+                world.turn_away(backlog);
             }
             Socket::Group(group) if !group.address.ip().is_multicast() => {}
             Socket::Group(group) => {

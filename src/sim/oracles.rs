@@ -29,8 +29,9 @@ const POLLS_PER_SECOND_MAX: u64 = 40_000;
 pub(super) struct Memory {
     /// How long the head of each channel is.
     heads: HashMap<ChannelId, u64>,
-    /// Per client of a channel: what it had been given, and what the channel had handed on.
-    books: HashMap<ClientId, (ChannelId, u64, u64)>,
+    /// Per client of a channel: who it is, what it had been given, and what the channel had handed on.
+    books: HashMap<ClientId, (ChannelId, usize, u64, u64)>,
+    pool_bytes: usize,
     paused: HashMap<UpstreamId, ClientId>,
     lingering: HashMap<ChannelId, (SocketAddr, Instant)>,
     /// What the queue of each client of an upstream, and that of its upstream, held.
@@ -88,11 +89,15 @@ pub(super) fn observe(
     let small = scenario.config.pool_buffers_max < 256;
     world.overrun = stats.packets_overrun > 0 || (small && stats.packets_dropped > 0);
     let pool = &router.shared().pool;
-    let bound = scenario.units_most() * POOL_UNIT_BYTES;
-    assert!(
-        pool.held_bytes() + pool.spare_bytes() <= bound,
-        "more memory than -b"
-    );
+    let bound = world.units * POOL_UNIT_BYTES;
+    assert_eq!(pool.bytes_max(), bound, "another pool than -b");
+    // What was given out by a larger pool only becomes less.
+    let held = pool.held_bytes() + pool.spare_bytes();
+    let held_before = std::mem::replace(&mut memory.pool_bytes, held);
+    assert!(held <= bound.max(held_before), "more memory than -b");
+    if stopped.is_none_or(|_| world.parts_at.is_none_or(|at| world.now < at)) {
+        check_kept(router, world, memory);
+    }
     check_books(router, world, memory);
     observe_pauses(router, world, memory);
     check_bounds(router, world, memory);
@@ -189,11 +194,28 @@ fn check_books(router: &Router, world: &mut World, memory: &mut Memory) {
             slot.client.sent_bytes() + slot.client.queued_bytes() as u64 + flow.dropped.bytes;
         let given = given.saturating_sub(head);
         let handed = source.channel.counters().bytes;
-        let (_, given_before, handed_before) = *books.entry(id).or_insert((channel, given, handed));
+        let (.., given_before, handed_before) =
+            *books.entry(id).or_insert((channel, peer, given, handed));
         assert_eq!(
             given - given_before,
             handed - handed_before,
             "books of client {id}"
+        );
+    }
+}
+
+/// Nobody is taken off a channel that goes on, unless he has left.
+fn check_kept(router: &Router, world: &World, memory: &Memory) {
+    for (id, (channel, peer, ..)) in &memory.books {
+        let mut clients = router.clients().get(*id).into_iter();
+        let is_fed = clients.any(|slot| slot.feed == Feed::Channel(*channel));
+        let Some(connection) = &world.connections[*peer] else {
+            continue;
+        };
+        let has_left = connection.reset || connection.silent || connection.to_router_finished;
+        assert!(
+            is_fed || has_left || router.channels().get(*channel).is_none(),
+            "client {peer} was taken off a channel that goes on"
         );
     }
 }

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use super::media::{Expected, Rng};
 use super::oracles::SLACK;
-use super::scenario::Scenario;
+use super::peers::Peer;
+use super::scenario::{Scenario, group};
 use super::world::World;
 use super::{TIME_MAX, listener};
-use crate::client::Ended;
 use crate::config::Config;
+use crate::limits::{DRAIN_READING_WAIT, STOP_FLUSH_WAIT, STOP_WAIT};
 use crate::router::Router;
+use crate::router::slots::{ClientId, Feed};
 
 /// Something to be done at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,7 @@ impl Order {
 /// A drain that was ordered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Drained {
+    told: Instant,
     /// Until then nobody who is served may be ended.
     until: Instant,
 }
@@ -71,7 +74,7 @@ pub(super) fn draw(seed: u64, units: usize) -> Vec<(Duration, Order)> {
     orders
 }
 
-/// Gives an order, as a worker does between two ticks. Clients connect at `place`.
+/// Gives an order, as a worker does between two ticks. Clients connect at `place`. The order itself touches no stream.
 ///
 /// # Errors
 ///
@@ -83,10 +86,28 @@ pub(super) fn give(
     world: &RefCell<World>,
     place: &mut SocketAddr,
 ) -> io::Result<Option<Drained>> {
+    let fed = |router: &Router| -> Vec<(ClientId, Feed)> {
+        let clients = router.clients().iter();
+        clients.map(|(id, slot)| (id, slot.feed)).collect()
+    };
+    let before = fed(router);
+    let drained = obey(order, router, scenario, world, place)?;
+    assert_eq!(fed(router), before, "an order has touched a stream");
+    Ok(drained)
+}
+
+fn obey(
+    order: Order,
+    router: &mut Router,
+    scenario: &Scenario,
+    world: &RefCell<World>,
+    place: &mut SocketAddr,
+) -> io::Result<Option<Drained>> {
     let note = |what| world.borrow_mut().note(what);
     match order {
         Order::Resize(units) => {
             note("resized");
+            world.borrow_mut().units = units;
             router.reconfigure(Rc::new(Config {
                 pool_buffers_max: units,
                 ..scenario.config.clone()
@@ -95,36 +116,59 @@ pub(super) fn give(
         }
         Order::Move(port) => {
             note("moved");
+            rush(&mut world.borrow_mut());
             place.set_port(port);
             router.relisten(vec![listener(*place)])?;
         }
         Order::Drain { limit, backlog } => {
             note("drained");
+            rush(&mut world.borrow_mut());
+            let told = router.shared().now;
+            let until = told + limit;
+            let parts_at = if backlog { until } else { told };
+            world.borrow_mut().parts_at.get_or_insert(parts_at);
             router.drain(limit, backlog);
-            let until = router.shared().now + limit;
-            return Ok(Some(Drained { until }));
+            return Ok(Some(Drained { told, until }));
         }
     }
     Ok(None)
 }
 
-/// While a router drains, nobody who watches a channel is ended for it, and it is over when nobody is left.
-pub(super) fn check_drain(router: &Router, world: &World, drained: Drained) {
-    if world.now < drained.until {
-        let ended = router
-            .reaped
-            .iter()
-            .filter(|(_, client)| client.flow().is_some() && client.ended() == Some(Ended::Stop));
-        for (id, client) in ended {
-            let peer = world.accepted.get(&client.socket());
-            let connection = peer.and_then(|peer| world.connections[*peer].as_ref());
-            let viewer = connection.and_then(|connection| connection.viewer.as_ref());
-            let watches =
-                viewer.is_some_and(|viewer| matches!(viewer.expected, Expected::Channel(_)));
-            assert!(!watches, "client {id} was ended before its time");
+/// Clients connect in the very moment before an order, which finds them waiting to be accepted.
+fn rush(world: &mut World) {
+    for _ in 0..world.rng.count(0, 2) {
+        let Some(peer) = world.ambush.pop() else {
+            return;
+        };
+        let begin = world.now;
+        if let Some(Peer::Client(client)) = &mut world.peers[peer] {
+            client.begin = begin;
+            let address = group(0);
+            client.request =
+                format!("GET /rtp/{address} HTTP/1.1\r\nHost: sim\r\n\r\n").into_bytes();
+            client.expected = Expected::Channel(0);
         }
+        world.act(peer);
+        world.note("ordered while clients wait");
     }
-    if router.is_stopped() && world.now < drained.until {
+}
+
+/// A router that drains waits for nothing that has no end of its own.
+pub(super) fn check_drain(router: &Router, world: &World, drained: Drained) {
+    if world.now >= drained.until {
+        return;
+    }
+    let mut channels = router.channels().iter();
+    let unused = channels.find(|(_, slot)| slot.subscribers.is_empty());
+    assert!(unused.is_none(), "a channel that nobody watches is kept");
+    let mut clients = router.clients().iter();
+    let silent = clients.find(|(_, slot)| slot.client.is_reading());
+    let is_late = world.now > drained.told + DRAIN_READING_WAIT + SLACK;
+    assert!(
+        !is_late || silent.is_none(),
+        "a client that asks for nothing is waited for"
+    );
+    if router.is_stopped() {
         let nobody = router.clients().is_empty() && router.upstreams().is_empty();
         assert!(nobody && router.channels().is_empty(), "somebody is left");
         assert_eq!(world.open_sockets(), 0, "sockets are left");
@@ -132,12 +176,36 @@ pub(super) fn check_drain(router: &Router, world: &World, drained: Drained) {
     }
 }
 
-/// A router that was told to leave when nobody was served is gone at once: nothing wakes it later.
-pub(super) fn check_idle_end(router: &Router, world: &World, told: Instant, was_idle: bool) {
-    let is_late = world.now > told + SLACK && !world.faults.accept_errors;
-    assert!(
-        !(was_idle && is_late) || router.is_stopped(),
-        "nobody is served, and the end takes {:?}",
-        world.now - told
-    );
+/// A router that has to leave is gone as soon as nobody is served, which nothing would wake it for later, and a bounded
+/// time after `until` in any case.
+#[derive(Debug, Default)]
+pub(super) struct Departure {
+    idle_since: Option<Instant>,
+}
+
+impl Departure {
+    pub(super) fn check(&mut self, router: &Router, world: &World, until: Instant) {
+        let end = until + STOP_WAIT + STOP_FLUSH_WAIT + 2 * SLACK;
+        assert!(
+            router.is_stopped() || world.now <= end,
+            "the end comes {:?} too late",
+            world.now - end
+        );
+        if !router.clients().is_empty() || !router.upstreams().is_empty() {
+            self.idle_since = None;
+            return;
+        }
+        let idle = world.now - *self.idle_since.get_or_insert(world.now);
+        assert!(
+            router.is_stopped() || idle <= SLACK || world.faults.accept_errors,
+            "nobody is served, and the end takes {idle:?}"
+        );
+    }
+}
+
+impl Drained {
+    /// When streams may be ended.
+    pub(super) fn until(self) -> Instant {
+        self.until
+    }
 }

@@ -87,6 +87,7 @@ pub(super) fn draw(seed: u64, world: &mut World) -> Scenario {
         ..Config::default()
     };
     world.receive_buffer_bytes = rng.pick(&[128 << 10, 1 << 20, 8 << 20]);
+    world.units = units;
     world.promise_alone = flush_interval.unwrap_or(Duration::from_millis(5));
     world.promise =
         flush_interval.unwrap_or(Duration::from_millis(if clients <= 16 { 5 } else { 20 }));

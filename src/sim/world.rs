@@ -148,8 +148,14 @@ pub(super) struct Group {
 
 #[derive(Debug)]
 pub(super) enum Socket {
-    Listener { edge_due: bool },
-    Stream { peer: usize },
+    Listener {
+        edge_due: bool,
+        /// Who has connected there and waits to be accepted.
+        backlog: VecDeque<usize>,
+    },
+    Stream {
+        peer: usize,
+    },
     Group(Group),
 }
 
@@ -219,8 +225,12 @@ pub(super) struct World {
     order: u64,
     pub(super) hot: Vec<SocketId>,
     pub(super) late: Vec<SocketId>,
-    pub(super) backlog: VecDeque<usize>,
+    /// Where clients connect.
     pub(super) listener: Option<SocketId>,
+    /// From when on the router may leave those who wait at a listener: it ends, or another process takes them.
+    pub(super) parts_at: Option<Instant>,
+    /// What the pool may hold now, in units.
+    pub(super) units: usize,
     pub(super) lookups: BinaryHeap<Reverse<(Instant, u64, Vec<String>)>>,
     idle_polls: u32,
     pub(super) progress: bool,
@@ -271,8 +281,9 @@ impl World {
             order: 0,
             hot: Vec::new(),
             late: Vec::new(),
-            backlog: VecDeque::new(),
             listener: None,
+            parts_at: None,
+            units: 0,
             lookups: BinaryHeap::new(),
             idle_polls: 0,
             progress: false,
@@ -314,11 +325,31 @@ impl World {
         }
     }
 
-    /// A client connects: it waits in the backlog.
+    /// A client connects: it waits at the listener.
     pub(super) fn dial(&mut self, peer: usize, to_peer_max: usize, viewer: Viewer) {
         self.connections[peer] = Some(Connection::new(true, to_peer_max, Some(viewer)));
-        self.backlog.push_back(peer);
-        self.hot.extend(self.listener);
+        self.queue_up([peer].into());
+    }
+
+    fn queue_up(&mut self, peers: VecDeque<usize>) {
+        let Some(id) = self.listener else {
+            return;
+        };
+        if let Some(Socket::Listener { backlog, .. }) = self.sockets.get_mut(key(id)) {
+            backlog.extend(peers);
+        }
+        self.hot.push(id);
+    }
+
+    /// A listener was closed on those who waited there. Where accepting fails they may have to come again.
+    pub(super) fn turn_away(&mut self, backlog: VecDeque<usize>) {
+        let is_excused =
+            self.faults.accept_errors || self.parts_at.is_some_and(|at| at <= self.now);
+        assert!(
+            backlog.is_empty() || is_excused,
+            "clients {backlog:?} waited at a listener that was closed"
+        );
+        self.queue_up(backlog);
     }
 
     /// To be called whenever a peer has changed its connection.
@@ -376,6 +407,16 @@ impl World {
         place
     }
 
+    /// Has a peer act now.
+    pub(super) fn act(&mut self, peer: usize) {
+        if let Some(mut actor) = self.peers[peer].take() {
+            if let Some(next) = actor.act(peer, self) {
+                self.wake(peer, next);
+            }
+            self.peers[peer] = Some(actor);
+        }
+    }
+
     fn run_due(&mut self, events: &mut Vec<Event>) {
         while let Some(Reverse((at, _, peer))) = self.agenda.peek().copied()
             && at <= self.now
@@ -385,12 +426,7 @@ impl World {
                 continue;
             }
             self.wake_at[peer] = None;
-            if let Some(mut actor) = self.peers[peer].take() {
-                if let Some(next) = actor.act(peer, self) {
-                    self.wake(peer, next);
-                }
-                self.peers[peer] = Some(actor);
-            }
+            self.act(peer);
             self.progress = true;
         }
         while let Some(Reverse((at, ..))) = self.lookups.peek()
@@ -428,8 +464,8 @@ impl World {
                 continue;
             };
             let (readable, writable, ended) = match socket {
-                Socket::Listener { edge_due } => {
-                    let edge = *edge_due && !self.backlog.is_empty();
+                Socket::Listener { edge_due, backlog } => {
+                    let edge = *edge_due && !backlog.is_empty();
                     *edge_due &= !edge;
                     (edge, false, false)
                 }
