@@ -165,6 +165,9 @@ pub const LISTEN_BACKLOG: i32 = 1024;
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// When descriptors have run out, accepting is tried again this much later.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// A listener that is given up, but at which clients wait that cannot be accepted, is kept for so long.
+pub const LISTENER_RETIRE_WAIT: Duration = Duration::from_secs(5);
+const _: () = assert!(LISTENER_RETIRE_WAIT.as_millis() > 10 * ACCEPT_RETRY.as_millis());
 /// After the last byte of an answer the client may take this long to close; what it sends is discarded.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// A client that was answered and may send another request has this long to begin it.

@@ -191,7 +191,7 @@ impl Router {
         let slot = ListenerSlot {
             socket: Watched::new(socket),
             place,
-            retires: false,
+            retires_until: None,
             retry_at: None,
             queued: false,
             armed: None,
@@ -477,12 +477,13 @@ impl Router {
             return;
         };
         slot.queued = false;
-        let retires = slot.retires;
-        if self.leaving.is_some() && !retires {
+        let retires_until = slot.retires_until;
+        if self.leaving.is_some() && retires_until.is_none() {
             return;
         }
         slot.retry_at = None;
         let listener = slot.socket.id;
+        let mut is_over = retires_until.is_some_and(|until| until <= self.shared.now);
         for _ in 0..ACCEPTS_PER_TURN {
             let room = self.clients.len() < CONNECTIONS_MAX;
             let accepted = if room {
@@ -496,9 +497,7 @@ impl Router {
                     if let Some(slot) = self.listeners.get_mut(id) {
                         slot.socket.readable = false;
                     }
-                    if retires {
-                        self.graveyard.push(Entity::Listener(id));
-                    }
+                    is_over = retires_until.is_some();
                     break;
                 }
                 Err(error) if is_gone(&error) => {}
@@ -509,12 +508,12 @@ impl Router {
                     if let Some(slot) = self.listeners.get_mut(id) {
                         slot.retry_at = Some(self.shared.now + ACCEPT_RETRY);
                     }
-                    if retires {
-                        self.graveyard.push(Entity::Listener(id));
-                    }
                     break;
                 }
             }
+        }
+        if is_over {
+            self.graveyard.push(Entity::Listener(id));
         }
         let Self {
             listeners,

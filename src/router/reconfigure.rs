@@ -74,6 +74,6 @@ impl Router {
     /// One that is being given up does not count: should it be wanted again meanwhile, it is opened anew.
     fn is_listening_on(&self, place: &Place) -> bool {
         let mut slots = self.listeners.iter();
-        slots.any(|(_, slot)| slot.place == *place && !slot.retires)
+        slots.any(|(_, slot)| slot.place == *place && slot.retires_until.is_none())
     }
 }

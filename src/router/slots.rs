@@ -308,8 +308,8 @@ pub struct ListenerSlot {
     pub socket: Watched,
     /// Where it listens.
     pub place: Place,
-    /// It is given up as soon as nobody waits to be accepted.
-    pub retires: bool,
+    /// It is given up as soon as nobody waits to be accepted, and then at the latest.
+    pub retires_until: Option<Instant>,
     /// Accepting failed for want of descriptors, or the table is full; tried again then.
     pub retry_at: Option<Instant>,
     /// In the run queue.

@@ -46,7 +46,7 @@ fn run(seed: u64) -> Coverage {
     let faults = Faults {
         short_calls: rng.one_in(2),
         late_events: rng.one_in(2),
-        accept_errors: rng.one_in(4),
+        accept_errors_one_in: rng.one_in(4).then_some(10),
         join_errors: rng.one_in(8),
         pipe_errors: rng.one_in(4),
     };

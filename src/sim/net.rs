@@ -72,7 +72,8 @@ impl Net for SimNet {
             return Ok(Io::Blocked);
         };
         world.progress = true;
-        if world.faults.accept_errors && world.rng.one_in(10) {
+        let fails = |one_in| world.rng.one_in(one_in);
+        if world.faults.accept_errors_one_in.is_some_and(fails) {
             world.note("accept: no descriptors");
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }

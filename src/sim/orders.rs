@@ -7,13 +7,17 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::media::{Expected, Rng};
+use super::net::SimNet;
 use super::oracles::SLACK;
 use super::peers::Peer;
 use super::scenario::{Scenario, group};
-use super::world::World;
+use super::world::{Faults, Socket, World};
 use super::{TIME_MAX, listener};
+use crate::area::Worker;
 use crate::config::Config;
-use crate::limits::{DRAIN_READING_WAIT, STOP_FLUSH_WAIT, STOP_WAIT};
+use crate::limits::{
+    ACCEPT_RETRY, DRAIN_READING_WAIT, LISTENER_RETIRE_WAIT, STOP_FLUSH_WAIT, STOP_WAIT,
+};
 use crate::router::Router;
 use crate::router::slots::{ClientId, Feed};
 
@@ -197,10 +201,42 @@ impl Departure {
         }
         let idle = world.now - *self.idle_since.get_or_insert(world.now);
         assert!(
-            router.is_stopped() || idle <= SLACK || world.faults.accept_errors,
+            router.is_stopped() || idle <= SLACK || world.faults.accept_errors_one_in.is_some(),
             "nobody is served, and the end takes {idle:?}"
         );
     }
+}
+
+#[test]
+fn listener_whose_clients_cannot_be_accepted_is_given_up_in_the_end() {
+    let faults = Faults {
+        accept_errors_one_in: Some(1),
+        ..Faults::default()
+    };
+    let world = Rc::new(RefCell::new(World::new(0, faults)));
+    let began = world.borrow().began;
+    let worker = Worker::alone(began, 0).expect("memory");
+    let net = Box::new(SimNet(Rc::clone(&world)));
+    let mut router = Router::new(net, Rc::default(), worker);
+    let places = [5140, 5141].map(|port| ([127, 0, 0, 1], port).into());
+    router
+        .adopt_listener(listener(places[0]))
+        .expect("listening");
+    for socket in world.borrow_mut().sockets.iter_mut() {
+        if let (_, Socket::Listener { backlog, .. }) = socket {
+            backlog.push_back(0);
+        }
+    }
+    router
+        .relisten(vec![listener(places[1])])
+        .expect("listening");
+    // The simulation objects to whoever closes it sooner.
+    let due = began + LISTENER_RETIRE_WAIT;
+    world.borrow_mut().parts_at = Some(due);
+    while world.borrow().now <= due + ACCEPT_RETRY {
+        router.tick().expect("a tick");
+    }
+    assert_eq!(router.shared().listening, [places[1]]);
 }
 
 impl Drained {

@@ -36,7 +36,8 @@ pub(super) const PIPE_PIECE_BYTES: usize = 32 << 10;
 pub(super) struct Faults {
     pub(super) short_calls: bool,
     pub(super) late_events: bool,
-    pub(super) accept_errors: bool,
+    /// Descriptors have run out when so many connections were to be accepted, on average.
+    pub(super) accept_errors_one_in: Option<u64>,
     pub(super) join_errors: bool,
     pub(super) pipe_errors: bool,
 }
@@ -341,10 +342,9 @@ impl World {
         self.hot.push(id);
     }
 
-    /// A listener was closed on those who waited there. Where accepting fails they may have to come again.
+    /// A listener was closed on those who waited there.
     pub(super) fn turn_away(&mut self, backlog: VecDeque<usize>) {
-        let is_excused =
-            self.faults.accept_errors || self.parts_at.is_some_and(|at| at <= self.now);
+        let is_excused = self.parts_at.is_some_and(|at| at <= self.now);
         assert!(
             backlog.is_empty() || is_excused,
             "clients {backlog:?} waited at a listener that was closed"
