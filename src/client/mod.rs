@@ -23,6 +23,7 @@ pub mod response;
 pub mod route;
 pub mod service;
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
@@ -31,7 +32,7 @@ use crate::limits::{
     READ_AHEAD_BYTES_MAX, STALL_CHECK, UNANSWERED_MAX, UPSTREAM_READ_BYTES,
 };
 use crate::net::{Edge, Io, Peer, PipeId, SocketId, Watched};
-use crate::pool::{Charge, Packet, Pool, Run};
+use crate::pool::{Charge, Packet, Run};
 use crate::proto::http::{
     self, Body, Framing, FramingError, HEAD_BYTES_MAX, HeadError, Method, OwnedHeaders, Relay,
     ReplyHead,
@@ -74,10 +75,18 @@ pub enum Ended {
     Stalled,
     /// Somebody has asked that it be disconnected.
     Disconnected,
-    /// There was no memory left to answer with.
-    Memory,
     /// The program stops.
     Stop,
+}
+
+/// Not even the reserve of the pool has room for the head of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoMemory;
+
+impl fmt::Display for NoMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no memory for the answer")
+    }
 }
 
 /// A complete request head.
@@ -488,7 +497,13 @@ impl Client {
             self.note_failure(answer);
         }
         let bytes = answer.encode(&shared.config, self.is_head, self.sets_cookie);
-        self.answer_with(&bytes, &shared.pool);
+        self.finish_request(&bytes);
+        match shared.pool.copy_reserved(&bytes) {
+            Some(packet) => self.queue.push(packet, 0),
+            // Whoever asks is told, even where the pool has become smaller than what is in use.
+            None => self.queue.push_local(LocalBody::Shared(bytes.into())),
+        }
+        self.progress_at = shared.now;
     }
 
     /// What was asked for has failed: `answer` says why if nothing has been sent yet, the connection's end otherwise.
@@ -509,24 +524,25 @@ impl Client {
         self.failure = Some(reason.into());
     }
 
-    /// As [`Client::answer`], for a head or a page already put together.
-    pub fn answer_with(&mut self, bytes: &[u8], pool: &Pool) {
-        self.status = status_of(bytes);
-        self.forget_request();
-        match pool.copy_reserved(bytes) {
+    /// As [`Client::answer`], for a head or a page already put together. Where not even the reserve of the pool has
+    /// room for it, the answer is that.
+    pub fn answer_with(&mut self, bytes: &[u8], shared: &mut Shared) {
+        match shared.pool.copy_reserved(bytes) {
             Some(packet) => {
+                self.finish_request(bytes);
                 self.queue.push(packet, 0);
-                self.state = State::Draining;
             }
-            // Not even the reserve is left: there is no memory to say so with.
-            None => self.close(Ended::Memory),
+            None => {
+                let answer = Answer::new(Status::ServiceUnavailable, NoMemory.to_string());
+                self.answer(&answer, shared);
+            }
         }
     }
 
     /// As [`Client::answer_with`], for a resource of our own, whose body may have any length.
-    pub fn answer_resource(&mut self, reply: resource::Reply, shared: &Shared) {
-        self.answer_with(&reply.head, &shared.pool);
-        if let (State::Draining, Some(body)) = (self.state, reply.body) {
+    pub fn answer_resource(&mut self, reply: resource::Reply, shared: &mut Shared) {
+        self.answer_with(&reply.head, shared);
+        if let (None, Some(body)) = (&self.failure, reply.body) {
             self.queue.push_local(body);
             self.progress_at = shared.now;
         }
@@ -540,7 +556,7 @@ impl Client {
             _ => {}
         }
         let bytes = response::call(reply, &shared.config, self.is_head, self.sets_cookie);
-        self.answer_with(&bytes, &shared.pool);
+        self.answer_with(&bytes, shared);
     }
 
     /// Whether the last event has been taken, so that another one may be pushed.
@@ -576,7 +592,13 @@ impl Client {
         self.sets_cookie
     }
 
-    /// What the client has sent so far and sends from now on is of no interest.
+    /// `answer` is all there will ever be. What the client has sent so far and sends from now on is of no interest.
+    fn finish_request(&mut self, answer: &[u8]) {
+        self.status = status_of(answer);
+        self.state = State::Draining;
+        self.forget_request();
+    }
+
     fn forget_request(&mut self) {
         self.ahead = Vec::new();
         self.ahead_checked = 0;
@@ -621,18 +643,25 @@ impl Client {
 
     /// Queues the head of a response that is relayed; its body follows. A client whose own body is not complete
     /// by now is not kept: what it still sends could not be told from another request.
-    pub fn begin_reply(&mut self, head: ReplyHead, shared: &Shared) {
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::begin_with`].
+    pub fn begin_reply(&mut self, head: ReplyHead, shared: &Shared) -> Result<(), NoMemory> {
         self.keep_alive &= head.delimited && self.body.is_none();
         let head = head.encode(self.minor_version, self.keep_alive);
-        self.begin_with(&head, shared);
+        self.begin_with(&head, shared)
     }
 
-    /// As [`Client::begin_stream`], with a head of this client's own. Without memory for it the connection ends.
-    pub fn begin_with(&mut self, head: &[u8], shared: &Shared) {
-        match shared.pool.copy_reserved(head) {
-            Some(head) => self.begin_stream(head, shared.now),
-            None => self.close(Ended::Memory),
-        }
+    /// As [`Client::begin_stream`], with a head of this client's own.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for the head. Nothing is queued then.
+    pub fn begin_with(&mut self, head: &[u8], shared: &Shared) -> Result<(), NoMemory> {
+        let head = shared.pool.copy_reserved(head).ok_or(NoMemory)?;
+        self.begin_stream(head, shared.now);
+        Ok(())
     }
 
     /// From now on the body comes through `pipe`, which stays the caller's.

@@ -125,7 +125,6 @@ fn end(sink: &ClientSlot, logged: &Logged, now: Instant) -> End {
         (None, Some(Ended::Peer)) => (Outcome::ClientClosed, ""),
         (None, Some(Ended::Gone)) => (Outcome::ClientClosed, "its host does not answer"),
         (None, Some(Ended::Stalled)) => (Outcome::ClientClosed, "it takes nothing"),
-        (None, Some(Ended::Memory)) => (Outcome::Failed, "no memory for the answer"),
         (None, Some(Ended::Disconnected)) => (Outcome::Failed, "it was disconnected on request"),
         (None, Some(Ended::Stop)) => (Outcome::Failed, "the server is stopping"),
         (None, Some(Ended::Complete | Ended::Idle) | None) => (Outcome::Complete, ""),

@@ -106,16 +106,16 @@ impl Router {
             Target::MulticastHead => {
                 let head = response::multicast_head(None, config);
                 let head = sink.client.own_head(head, config);
-                sink.client.answer_with(&head, &self.shared.pool);
+                sink.client.answer_with(&head, &mut self.shared);
             }
             Target::Page(page) => {
                 let resource = page.resource(&mut self.shared.pages, config);
                 let reply = resource.reply(request, config, granted.sets_cookie);
-                sink.client.answer_resource(reply, &self.shared);
+                sink.client.answer_resource(reply, &mut self.shared);
             }
             Target::Resource(resource) => {
                 let reply = resource.reply(request, config, granted.sets_cookie);
-                sink.client.answer_resource(reply, &self.shared);
+                sink.client.answer_resource(reply, &mut self.shared);
             }
             Target::Document(document) => {
                 self.serve_document(id, request, document, granted.sets_cookie);

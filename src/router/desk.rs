@@ -163,9 +163,11 @@ impl Router {
             return;
         };
         if request.method == Method::Head {
-            return sink.client.answer_with(&head, &self.shared.pool);
+            return sink.client.answer_with(&head, &mut self.shared);
         }
-        sink.client.begin_with(&head, &self.shared);
+        if let Err(error) = sink.client.begin_with(&head, &self.shared) {
+            return self.refuse(id, Status::ServiceUnavailable, &error.to_string());
+        }
         sink.feed = Feed::Status;
         self.desk.viewers.push(Viewer {
             client: id,
@@ -454,7 +456,7 @@ impl Router {
             let reply = resource.reply(&request, &self.shared.config, sets_cookie);
             if let Some(sink) = self.clients.get_mut(client) {
                 sink.feed = Feed::None;
-                sink.client.answer_resource(reply, &self.shared);
+                sink.client.answer_resource(reply, &mut self.shared);
             }
             self.after_turn(client);
         }

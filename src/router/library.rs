@@ -421,7 +421,7 @@ impl Router {
         match resource {
             Some(resource) => {
                 let reply = resource.reply(request, &config, sets_cookie);
-                sink.client.answer_resource(reply, &self.shared);
+                sink.client.answer_resource(reply, &mut self.shared);
             }
             None => {
                 let detail = match wanted {

@@ -676,20 +676,34 @@ impl Router {
             match outcome {
                 Outcome::Socket(change) => apply_change(change, id, owners, shared),
                 Outcome::Resolve(name) => names.push(name),
+                Outcome::PipeOpened(pipe) => {
+                    if end.is_none() {
+                        sink.client.attach_pipe(pipe, shared.pool.open_charge());
+                    }
+                    sink.pipe = Some(ClientPipe::new(pipe));
+                }
+                // What comes behind a head for which there was no memory.
+                _ if end.is_some() => {}
                 Outcome::Interim(head) => {
                     // One that finds no memory is left out; the final head is what counts.
                     if let Some(head) = shared.pool.copy_reserved(&head) {
                         sink.client.push_interim(head, shared.now);
                     }
                 }
-                Outcome::Head(head) => sink.client.begin_reply(head, shared),
-                Outcome::Stream(metadata) => play::begin(sink, &metadata, shared),
+                Outcome::Head(head) => {
+                    let result = sink.client.begin_reply(head, shared);
+                    end = result
+                        .err()
+                        .map(|_| UpstreamEnd::Failed(UpstreamError::Memory));
+                }
+                Outcome::Stream(metadata) => {
+                    let result = play::begin(sink, &metadata, shared);
+                    end = result
+                        .err()
+                        .map(|_| UpstreamEnd::Failed(UpstreamError::Memory));
+                }
                 Outcome::Live(media) => play::pass(source, sink, &media, limits, shared),
                 Outcome::Body(view) => sink.client.push_body(view, shared.now),
-                Outcome::PipeOpened(pipe) => {
-                    sink.client.attach_pipe(pipe, shared.pool.open_charge());
-                    sink.pipe = Some(ClientPipe::new(pipe));
-                }
                 Outcome::Piped(bytes) => sink.client.note_piped(bytes, shared.now),
                 Outcome::PipeFull => {
                     let piped_bytes = sink.client.queue().piped_bytes();
@@ -851,8 +865,8 @@ impl Router {
                 sink.client.end();
                 self.keep(connection, destination);
             }
-            Ending::Described(metadata) => play::describe(sink, &metadata, &self.shared),
-            Ending::Lasts(duration) => play::tell_duration(sink, duration, &self.shared),
+            Ending::Described(metadata) => play::describe(sink, &metadata, &mut self.shared),
+            Ending::Lasts(duration) => play::tell_duration(sink, duration, &mut self.shared),
         }
     }
 

@@ -9,9 +9,9 @@ use super::close::rtsp_status;
 use super::flow::Limits;
 use super::ready::Entity;
 use super::slots::{ClientId, ClientSlot, UpstreamId, UpstreamSlot};
-use crate::client::Request;
 use crate::client::response::{self, Answer, Status};
 use crate::client::route::RtspUrl;
+use crate::client::{NoMemory, Request};
 use crate::limits::RTSP_PROBES_MAX;
 use crate::pool::Run;
 use crate::proto::http::Method;
@@ -161,22 +161,30 @@ fn seek_status(error: &SeekError) -> Status {
 }
 
 /// Queues the head of a stream of which `metadata` is known.
-pub(super) fn begin(sink: &mut ClientSlot, metadata: &Metadata, shared: &Shared) {
+///
+/// # Errors
+///
+/// When there is no memory for the head.
+pub(super) fn begin(
+    sink: &mut ClientSlot,
+    metadata: &Metadata,
+    shared: &Shared,
+) -> Result<(), NoMemory> {
     let head = stream_head(sink, metadata, shared);
-    sink.client.begin_with(&head, shared);
+    sink.client.begin_with(&head, shared)
 }
 
 /// Answers HEAD.
-pub(super) fn describe(sink: &mut ClientSlot, metadata: &Metadata, shared: &Shared) {
+pub(super) fn describe(sink: &mut ClientSlot, metadata: &Metadata, shared: &mut Shared) {
     let head = stream_head(sink, metadata, shared);
-    sink.client.answer_with(&head, &shared.pool);
+    sink.client.answer_with(&head, shared);
 }
 
 /// Answers `r2h-duration=1`.
-pub(super) fn tell_duration(sink: &mut ClientSlot, duration: Duration, shared: &Shared) {
+pub(super) fn tell_duration(sink: &mut ClientSlot, duration: Duration, shared: &mut Shared) {
     let body = rtsp::metadata::duration_body(duration);
     let answer = response::json(&body, &shared.config, sink.client.sets_cookie());
-    sink.client.answer_with(&answer, &shared.pool);
+    sink.client.answer_with(&answer, shared);
 }
 
 fn stream_head(sink: &ClientSlot, metadata: &Metadata, shared: &Shared) -> Vec<u8> {

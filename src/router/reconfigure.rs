@@ -15,9 +15,16 @@ impl Router {
     /// What a stream was begun with stays: its interface, its socket's buffer, its ring and its flush interval. Where to
     /// listen is not looked at here.
     pub fn reconfigure(&mut self, config: Rc<Config>) {
-        self.shared
-            .pool
-            .resize(config.pool_buffers_max.saturating_mul(POOL_UNIT_BYTES));
+        let pool = &self.shared.pool;
+        pool.resize(config.pool_buffers_max.saturating_mul(POOL_UNIT_BYTES));
+        if pool.held_bytes() > pool.bytes_max() {
+            log::warn!(
+                "{} bytes of buffers are in use and {} allowed from now on; until they have come back there may be no \
+                 memory for new streams",
+                pool.held_bytes(),
+                pool.bytes_max()
+            );
+        }
         let before = std::mem::replace(&mut self.shared.config, config);
         self.restart_errands(&before);
         let Self {

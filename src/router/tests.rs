@@ -319,6 +319,37 @@ fn playlist_that_outgrows_the_memory_is_answered_with_503() {
 }
 
 #[test]
+fn answer_is_sent_where_the_pool_has_nothing_left() {
+    for (method, path, status, has_body) in [
+        ("GET", "/nothing", "404 Not Found", true),
+        ("HEAD", "/nothing", "404 Not Found", false),
+        ("GET", "/status", "503 Service Unavailable", true),
+        ("GET", "/status/sse", "503 Service Unavailable", true),
+        ("GET", "/http/192.0.2.1/a", "503 Service Unavailable", true),
+    ] {
+        let mut bench = Bench::new(poor());
+        let held = bench.leave_room(0);
+        let client = bench.client();
+        write(
+            &client,
+            &format!("{method} {path} HTTP/1.1\r\nHost: tv.home\r\n\r\n"),
+        );
+        let answer = bench.read_to_end(&client);
+        drop(held);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}\r\n")),
+            "{path}: {answer}"
+        );
+        assert_eq!(
+            answer.contains("<!doctype html>"),
+            has_body,
+            "{path}: {answer}"
+        );
+        assert_eq!(bench.router.shared.pool.held_bytes(), 0, "{path}");
+    }
+}
+
+#[test]
 fn request_without_memory_for_its_head_is_answered_at_once() {
     let mut bench = Bench::new(poor());
     let client = bench.client();

@@ -32,12 +32,6 @@ pub(super) enum Order {
     Drain { limit: Duration, backlog: bool },
 }
 
-impl Order {
-    pub(super) fn is_resize(self) -> bool {
-        matches!(self, Self::Resize(_))
-    }
-}
-
 /// A drain that was ordered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Drained {
@@ -207,6 +201,13 @@ impl Departure {
     }
 }
 
+impl Drained {
+    /// When streams may be ended.
+    pub(super) fn until(self) -> Instant {
+        self.until
+    }
+}
+
 #[test]
 fn listener_whose_clients_cannot_be_accepted_is_given_up_in_the_end() {
     let faults = Faults {
@@ -237,11 +238,4 @@ fn listener_whose_clients_cannot_be_accepted_is_given_up_in_the_end() {
         router.tick().expect("a tick");
     }
     assert_eq!(router.shared().listening, [places[1]]);
-}
-
-impl Drained {
-    /// When streams may be ended.
-    pub(super) fn until(self) -> Instant {
-        self.until
-    }
 }

@@ -130,11 +130,6 @@ impl Scenario {
         self.units().max().unwrap_or_default()
     }
 
-    /// The smallest pool there will be, in units.
-    pub(super) fn units_least(&self) -> usize {
-        self.units().min().unwrap_or_default()
-    }
-
     fn units(&self) -> impl Iterator<Item = usize> {
         let ordered = self.orders.iter().filter_map(|(_, order)| match order {
             Order::Resize(units) => Some(*units),

@@ -240,7 +240,9 @@ impl fmt::Display for UpstreamError {
                 };
                 write!(f, "{what} within {} s", waited.as_secs_f32())
             }
-            Self::Memory => f.write_str("no memory for the request, or to gather the playlist in"),
+            Self::Memory => f.write_str(
+                "no memory for the request, for the answer, or to gather the playlist in",
+            ),
             Self::Denied(denied) => denied.fmt(f),
             Self::Rtsp {
                 error,

@@ -24,7 +24,7 @@ fn answered(bench: &mut Bench) -> (std::net::TcpStream, ClientId, Rc<[u8]>) {
     };
     let router = &mut bench.router;
     let sink = router.clients.get_mut(id).expect("a client");
-    sink.client.answer_resource(reply, &router.shared);
+    sink.client.answer_resource(reply, &mut router.shared);
     router.run_client(id);
     (client, id, body)
 }

@@ -19,8 +19,6 @@ pub(in crate::sim) struct Excuses {
     pub(in crate::sim) refuses: bool,
     /// Buffers can be short, so that deadlines are no sharp ones.
     pub(in crate::sim) starves: bool,
-    /// A small pool became smaller than what is in use, so that there is no buffer even for an answer.
-    pub(in crate::sim) shrinks: bool,
 }
 
 /// Judges every exchange of a client; returns what is worth counting.
@@ -126,7 +124,7 @@ pub(in crate::sim) fn judge_replies(
                 // However long it does not read, what was begun is brought to its end.
                 let uploads = exchange.upload.is_some();
                 let late = dawdles && (uploads || (index > 0 && !cut));
-                let excused = !stays || closed || !sent || late || excuses.shrinks;
+                let excused = !stays || closed || !sent || late;
                 assert!(fate != Fate::Whole || excused, "{}", context());
                 if cut && stays && fate != Fate::Whole {
                     notes.push("answer cut");
