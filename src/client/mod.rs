@@ -23,7 +23,9 @@ pub mod response;
 pub mod route;
 pub mod service;
 
+use std::cell::OnceCell;
 use std::fmt;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
@@ -159,6 +161,8 @@ pub struct Flow {
 pub struct Client {
     /// Who has connected.
     pub peer: Peer,
+    /// The same in words, once somebody has asked.
+    peer_name: OnceCell<Rc<str>>,
     socket: Watched,
     state: State,
     /// What has been read and not been used yet: the beginning of a head, or what followed the last request.
@@ -196,6 +200,7 @@ impl Client {
     pub fn new(socket: SocketId, peer: Peer, now: Instant) -> Self {
         Self {
             peer,
+            peer_name: OnceCell::new(),
             socket: Watched::accepted(socket),
             state: State::Reading {
                 until: now + HEAD_WAIT,
@@ -217,6 +222,11 @@ impl Client {
             status: None,
             failure: None,
         }
+    }
+
+    /// Who has connected, in words; a connection that is kept is asked with every request.
+    pub fn peer_name(&self) -> Rc<str> {
+        Rc::clone(self.peer_name.get_or_init(|| self.peer.to_string().into()))
     }
 
     /// The socket.

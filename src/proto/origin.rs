@@ -16,6 +16,9 @@ use super::url::{self, HOST_BYTES_MAX, Host, INTERFACE_BYTES_MAX, UrlError};
 /// Longest request target towards an upstream in bytes. Chosen: the longest link this server writes.
 pub const UPSTREAM_TARGET_BYTES_MAX: usize = 4095;
 
+/// What stands between scheme and authority.
+const SCHEME_END: &str = "://";
+
 /// How an HTTP upstream is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scheme {
@@ -113,8 +116,8 @@ pub struct Origin {
     scheme: Scheme,
     host: Host,
     port: u16,
-    /// Host and port as in a URL, written once: every request needs it.
-    authority: String,
+    /// Scheme and authority, written once: every request needs them.
+    url: Rc<str>,
 }
 
 impl Origin {
@@ -127,56 +130,33 @@ impl Origin {
     ///
     /// `NoAuthority`, `UserInfo`, and `Authority` with `Host`, `Bracket`, `Port` or `TooLong`.
     pub fn parse(scheme: Scheme, authority: &str) -> Result<Self, OriginError> {
-        if authority.is_empty() {
-            return Err(OriginError::NoAuthority);
-        }
-        if authority.contains('@') {
-            return Err(OriginError::UserInfo);
-        }
-        let (host, written, port) = if let Some(inner) = authority.strip_prefix('[') {
-            let (literal, behind) = inner.split_once(']').ok_or(UrlError::Bracket)?;
-            let port = match behind.strip_prefix(':') {
-                Some(port) => port,
-                None if behind.is_empty() => "",
-                None => return Err(UrlError::Bracket.into()),
-            };
-            (
-                parse_literal(literal).ok_or(UrlError::Bracket)?,
-                literal,
-                port,
-            )
-        } else {
-            match authority.split_once(':') {
-                Some((_, behind)) if behind.contains(':') => {
-                    let host = parse_literal(authority).ok_or(UrlError::Host)?;
-                    (host, authority, "")
-                }
-                Some((host, port)) => (parse_name(host)?, host, port),
-                None => (parse_name(authority)?, authority, ""),
-            }
-        };
-        let port = url::parse_port(port)?.unwrap_or(scheme.default_port());
-        let mut authority = match &host {
+        let parts = Authority::split(authority)?;
+        let host = parts.host()?;
+        let port = url::parse_port(parts.port)?.unwrap_or(scheme.default_port());
+        let literal = match &host {
             Host::Ip {
                 address: IpAddr::V6(address),
                 scope: Some(scope),
-            } => format!("[{address}%25{scope}]"),
+            } => format!("[{address}%25{scope}]").into(),
             Host::Ip {
                 address: IpAddr::V6(address),
                 scope: None,
-            } => format!("[{address}]"),
+            } => format!("[{address}]").into(),
             // Names are kept, and an IPv4 address has one spelling only.
-            Host::Name(_) | Host::Ip { .. } => written.to_owned(),
+            Host::Name(_) | Host::Ip { .. } => Cow::Borrowed(parts.host),
         };
-        if port != scheme.default_port() {
-            authority.push(':');
-            authority.push_str(&port.to_string());
-        }
+        let behind = match port == scheme.default_port() {
+            true => Cow::Borrowed(""),
+            false if parts.port.starts_with('0') => format!(":{port}").into(),
+            false => [":", parts.port].concat().into(),
+        };
         Ok(Origin {
             scheme,
             host,
             port,
-            authority,
+            url: [scheme.name(), SCHEME_END, &literal, &behind]
+                .concat()
+                .into(),
         })
     }
 
@@ -198,7 +178,13 @@ impl Origin {
     /// Host and port as in a URL: the port only if it is not the scheme's own, IPv6 in brackets, a scope
     /// behind `%25` (RFC 6874). Parses to the same origin.
     pub fn authority(&self) -> &str {
-        &self.authority
+        let behind = self.scheme.name().len() + SCHEME_END.len();
+        self.url.get(behind..).unwrap_or_default()
+    }
+
+    /// `scheme://authority`, to be kept.
+    pub fn url(&self) -> &Rc<str> {
+        &self.url
     }
 
     /// The value of the `Host` header (RFC 9110 §7.2).
@@ -206,25 +192,93 @@ impl Origin {
     /// Like [`Origin::authority`] but without a scope, which means nothing to anybody else (RFC 6874 §3).
     pub fn host_header(&self) -> Cow<'_, str> {
         let has_scope = matches!(&self.host, Host::Ip { scope: Some(_), .. });
-        match self.authority.split_once("%25") {
-            Some((address, behind)) if has_scope => {
+        if !has_scope {
+            return Cow::Borrowed(self.authority());
+        }
+        match self.authority().split_once("%25") {
+            Some((address, behind)) => {
                 let (_, port) = behind.split_once(']').unwrap_or((behind, ""));
                 Cow::Owned(format!("{address}]{port}"))
             }
-            _ => Cow::Borrowed(&self.authority),
+            None => Cow::Borrowed(self.authority()),
         }
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.name(), self.authority())
+        f.write_str(&self.url)
     }
 }
 
-fn parse_name(text: &str) -> Result<Host, UrlError> {
-    url::check_length("host", text, HOST_BYTES_MAX)?;
-    url::parse_host(text)
+/// Host and port as they were written.
+struct Authority<'a> {
+    /// Without brackets.
+    host: &'a str,
+    /// The host is an IPv6 address, if it is anything.
+    is_ipv6: bool,
+    /// What is wrong if the host is none.
+    fault: UrlError,
+    /// Empty if there is none.
+    port: &'a str,
+}
+
+impl<'a> Authority<'a> {
+    fn split(text: &'a str) -> Result<Self, OriginError> {
+        if text.is_empty() {
+            return Err(OriginError::NoAuthority);
+        }
+        if text.contains('@') {
+            return Err(OriginError::UserInfo);
+        }
+        if let Some(inner) = text.strip_prefix('[') {
+            let (host, behind) = inner.split_once(']').ok_or(UrlError::Bracket)?;
+            let port = match behind.strip_prefix(':') {
+                Some(port) => port,
+                None if behind.is_empty() => "",
+                None => return Err(UrlError::Bracket.into()),
+            };
+            return Ok(Self {
+                host,
+                is_ipv6: true,
+                fault: UrlError::Bracket,
+                port,
+            });
+        }
+        let (host, port) = text.split_once(':').unwrap_or((text, ""));
+        let is_ipv6 = port.contains(':');
+        Ok(Self {
+            host: if is_ipv6 { text } else { host },
+            is_ipv6,
+            fault: UrlError::Host,
+            port: if is_ipv6 { "" } else { port },
+        })
+    }
+
+    fn host(&self) -> Result<Host, UrlError> {
+        if self.is_ipv6 {
+            return parse_literal(self.host).ok_or(self.fault);
+        }
+        url::check_length("host", self.host, HOST_BYTES_MAX)?;
+        url::parse_host(self.host)
+    }
+}
+
+/// Checks what [`Origin::parse`] would take for host and port, without making anything of it.
+///
+/// # Errors
+///
+/// As there.
+pub(super) fn check_authority(text: &str) -> Result<(), OriginError> {
+    let parts = Authority::split(text)?;
+    if parts.is_ipv6 {
+        parts.host()?;
+    } else {
+        url::check_length("host", parts.host, HOST_BYTES_MAX)?;
+        url::check_host(parts.host)?;
+    }
+    url::parse_port(parts.port)?;
+    Ok(())
 }
 
 /// An IPv6 address. Its scope is an interface name that can stand in a URL as it is.
@@ -294,7 +348,8 @@ impl HttpUrl {
     }
 
     fn from_rest(scheme: Scheme, rest: &str) -> Result<Self, OriginError> {
-        let authority_bytes = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let authority_bytes = memchr::memchr3(b'/', b'?', b'#', rest.as_bytes());
+        let authority_bytes = authority_bytes.unwrap_or(rest.len());
         let (authority, target) = rest.split_at_checked(authority_bytes).unwrap_or((rest, ""));
         Self::at(Rc::new(Origin::parse(scheme, authority)?), target)
     }
@@ -306,7 +361,7 @@ impl HttpUrl {
     ///
     /// `TargetTooLong`.
     pub fn at(origin: Rc<Origin>, target: &str) -> Result<Self, OriginError> {
-        let target = target.split('#').next().unwrap_or_default();
+        let target = target.split_once('#').map_or(target, |(kept, _)| kept);
         let mut kept = String::with_capacity(target.len() + 1);
         if !target.starts_with('/') {
             kept.push('/');

@@ -20,7 +20,10 @@ pub struct Parameter<'a> {
 
 /// Every parameter called `name`, in order. One without `=` is none.
 pub fn parameters<'a>(url: &'a str, name: &str) -> impl Iterator<Item = Parameter<'a>> {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let query = match find_value(url, name) {
+        Some(_) => url.split_once('?').map_or("", |(_, query)| query),
+        None => "",
+    };
     query
         .split('&')
         .filter_map(move |piece| find(piece, name).map(|(_, parameter)| parameter))
@@ -30,7 +33,8 @@ pub fn parameters<'a>(url: &'a str, name: &str) -> impl Iterator<Item = Paramete
 ///
 /// The `?` goes with the last parameter.
 pub fn remove(url: &str, name: &str, mut unwanted: impl FnMut(Parameter<'_>) -> bool) -> String {
-    let Some((path, query)) = url.split_once('?') else {
+    let query = find_value(url, name).and_then(|_| url.split_once('?'));
+    let Some((path, query)) = query else {
         return url.to_owned();
     };
     let mut is_removed = false;
@@ -71,6 +75,18 @@ pub fn append(url: &mut String, name: &str, value: &str) {
     url.push_str(name);
     url.push('=');
     url.push_str(value);
+}
+
+/// Where something stands behind `name=`, in any case and wherever in `text` that is. A parameter of this name is
+/// nowhere else; most URLs have none, and this is the fast way to see it.
+pub fn find_value(text: &str, name: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    memchr::memchr_iter(b'=', bytes).find_map(|at| {
+        let found = bytes.get(at.checked_sub(name.len())?..at)?;
+        found
+            .eq_ignore_ascii_case(name.as_bytes())
+            .then_some(at + 1)
+    })
 }
 
 /// Finds `name=` at the front of `piece` or behind a `?` in it. Also returns what stands before it.

@@ -9,6 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use super::query;
+use super::rewrite::token::TOKEN_NAME;
+
 /// Longest multicast URL in bytes, query included (so that it fits where others keep 2048 bytes).
 pub const URL_BYTES_MAX: usize = 2047;
 
@@ -26,9 +29,6 @@ pub const INTERFACE_BYTES_MAX: usize = 15;
 
 /// Port of a group that names none.
 pub const DEFAULT_PORT: u16 = 1234;
-
-/// Name of the query parameter that carries the access token.
-const TOKEN_PARAMETER: &str = "r2h-token=";
 
 /// Why a URL, or a part of one, was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,11 +98,11 @@ impl std::error::Error for UrlError {}
 /// query value does not swallow the parameters behind it. In the last value of a query a literal `$` still reads as a
 /// label; `%24` avoids that.
 pub fn strip_label(target: &str) -> &str {
-    let label = target.rmatch_indices('$').find(|&(at, _)| {
+    let label = memchr::memrchr_iter(b'$', target.as_bytes()).find(|&at| {
         let behind = target.get(at + 1..).unwrap_or_default();
         !behind.is_empty() && !behind.starts_with('{')
     });
-    match label.and_then(|(at, _)| target.split_at_checked(at)) {
+    match label.and_then(|at| target.split_at_checked(at)) {
         Some((front, label)) if front.contains('?') && label.contains(['&', '=']) => target,
         Some((front, _)) => front,
         None => target,
@@ -115,6 +115,9 @@ pub fn strip_label(target: &str) -> &str {
 ///
 /// `Escape` for an incomplete escape, `Text` if the result is not UTF-8 or has control characters.
 pub fn percent_decode(text: &str) -> Result<String, UrlError> {
+    if !text.contains('%') && !has_control(text) {
+        return Ok(text.to_owned());
+    }
     let escapes_are_whole = text.split('%').skip(1).all(|behind| {
         let mut digits = behind.bytes().take(2);
         digits.len() == 2 && digits.all(|digit| digit.is_ascii_hexdigit())
@@ -125,7 +128,7 @@ pub fn percent_decode(text: &str) -> Result<String, UrlError> {
     let decoded = percent_decode_str(text)
         .decode_utf8()
         .map_err(|_| UrlError::Text)?;
-    if decoded.contains(char::is_control) {
+    if has_control(&decoded) {
         return Err(UrlError::Text);
     }
     Ok(decoded.into_owned())
@@ -171,10 +174,11 @@ pub fn redact(url: &str) -> Cow<'_, str> {
     if let Some(shown) = hide_token(&text) {
         text = Cow::Owned(shown);
     }
-    if text
-        .split('/')
-        .any(|segment| behind_user(segment).is_some())
-    {
+    let has_user = |text: &str| {
+        text.split('/')
+            .any(|segment| behind_user(segment).is_some())
+    };
+    if text.contains('@') && has_user(&text) {
         let hide = |segment| {
             behind_user(segment)
                 .map_or(Cow::Borrowed(segment), |shown| format!("***{shown}").into())
@@ -182,7 +186,7 @@ pub fn redact(url: &str) -> Cow<'_, str> {
         let segments: Vec<Cow<'_, str>> = text.split('/').map(hide).collect();
         text = Cow::Owned(segments.join("/"));
     }
-    if text.contains(char::is_control) {
+    if has_control(&text) {
         let escape = |c: char| {
             if c.is_control() {
                 c.escape_default().to_string()
@@ -208,8 +212,8 @@ fn behind_user(segment: &str) -> Option<&str> {
 fn hide_token(text: &str) -> Option<String> {
     let mut shown = String::new();
     let mut rest = text;
-    while let Some(at) = find_ignoring_case(rest, TOKEN_PARAMETER) {
-        let (front, value) = rest.split_at_checked(at + TOKEN_PARAMETER.len())?;
+    while let Some(at) = query::find_value(rest, TOKEN_NAME) {
+        let (front, value) = rest.split_at_checked(at)?;
         let value_bytes = value
             .find(|c: char| c == '&' || c.is_whitespace())
             .unwrap_or(value.len());
@@ -224,9 +228,15 @@ fn hide_token(text: &str) -> Option<String> {
     Some(shown)
 }
 
-fn find_ignoring_case(text: &str, wanted: &str) -> Option<usize> {
-    let mut windows = text.as_bytes().windows(wanted.len());
-    windows.position(|window| window.eq_ignore_ascii_case(wanted.as_bytes()))
+/// Whether `text` has control characters, be they of ASCII or beyond (Unicode's category Cc).
+fn has_control(text: &str) -> bool {
+    // Those beyond ASCII, U+0080 to U+009F, all begin with this byte. Every byte is looked at, so that many are at
+    // once.
+    let may_be_of_one = |byte: u8| byte.is_ascii_control() | (byte == 0xc2);
+    let may_have = text
+        .bytes()
+        .fold(false, |found, byte| found | may_be_of_one(byte));
+    may_have && text.contains(char::is_control)
 }
 
 /// An IP address or a name to be resolved.
@@ -450,8 +460,16 @@ pub fn parse_endpoint(text: &str) -> Result<(Host, Option<u16>), UrlError> {
 
 /// An IPv4 address or a name. Also what other modules of `proto` take for a host outside brackets.
 pub(super) fn parse_host(text: &str) -> Result<Host, UrlError> {
+    Ok(match check_host(text)? {
+        Some(address) => Host::from(IpAddr::V4(address)),
+        None => Host::Name(text.to_owned()),
+    })
+}
+
+/// The same without a copy: the address, or nothing for a name.
+pub(super) fn check_host(text: &str) -> Result<Option<Ipv4Addr>, UrlError> {
     if let Ok(address) = text.parse::<Ipv4Addr>() {
-        return Ok(Host::from(IpAddr::V4(address)));
+        return Ok(Some(address));
     }
     let plain = text
         .bytes()
@@ -465,7 +483,7 @@ pub(super) fn parse_host(text: &str) -> Result<Host, UrlError> {
     if !plain || last_label.is_empty() || last_label.bytes().all(|digit| digit.is_ascii_digit()) {
         return Err(UrlError::Host);
     }
-    Ok(Host::Name(text.to_owned()))
+    Ok(None)
 }
 
 /// An IPv6 address without brackets, its scope behind `%`. The scope is any text that is not empty.

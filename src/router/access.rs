@@ -9,6 +9,7 @@ use crate::client::response::Status;
 use crate::client::route::Target;
 use crate::client::service::{self, Service};
 use crate::client::{Ended, Request, access};
+use crate::playlist::Source;
 use crate::proto::http::{self, Method};
 use crate::proto::rewrite::token;
 
@@ -31,14 +32,14 @@ impl Router {
     }
 
     /// Remembers a request for the access log, if there is one and the request is for media. `target` is what it asks
-    /// for below the prefix of all paths, `service` the media if it names any, and `routed` what it leads to, unless it
-    /// was refused before.
+    /// for below the prefix of all paths, `source` that of the configured service which it names, if it names one, and
+    /// `routed` what it leads to, unless it was refused before.
     pub(super) fn begin_logged(
         &mut self,
         id: ClientId,
         request: &Request,
         target: &str,
-        service: Option<Service>,
+        source: Option<&Source>,
         routed: Option<&Target>,
     ) {
         let config = &self.shared.config;
@@ -47,6 +48,8 @@ impl Router {
         if !self.access_log.is_open() {
             return;
         }
+        let service = source.map(Service::of_source);
+        let service = service.or_else(|| Service::named(target));
         let is_probe = match &service {
             Some(service) => request.method == Method::Head && service.kind != "http",
             // A service that is no more is asked for like one that never was.

@@ -18,7 +18,6 @@ use crate::client::Request;
 use crate::client::access;
 use crate::client::response::{self, Answer, Status};
 use crate::client::route::{self, Target};
-use crate::client::service::Service;
 use crate::limits::CHANNELS_MAX;
 use crate::net::{GroupAddress, LookupId};
 use crate::proto::url::{self, Host, MulticastUrl};
@@ -82,9 +81,7 @@ impl Router {
         {
             return self.turn_away(id, request, &answer);
         }
-        let service = source.map(Service::of_source);
-        let service = service.or_else(|| Service::named(&granted.target));
-        self.begin_logged(id, request, &granted.target, service, Some(&routed));
+        self.begin_logged(id, request, &granted.target, source, Some(&routed));
         let config = &self.shared.config;
         let Some(sink) = self.clients.get_mut(id) else {
             return;
@@ -97,8 +94,8 @@ impl Router {
             _ => None,
         }
         .map(|kind| {
-            let address = forwarded_for.map_or_else(|| peer.to_string(), str::to_owned);
-            Box::new(Record::new(kind, &granted.target, address))
+            let address = forwarded_for.map_or_else(|| sink.client.peer_name(), Rc::from);
+            Box::new(Record::new(kind, granted.target, address))
         });
         match routed {
             Target::Status(part) => self.serve_status(id, request, part, granted.sets_cookie),
@@ -121,7 +118,7 @@ impl Router {
                 self.serve_document(id, request, document, granted.sets_cookie);
             }
             Target::Multicast(url) => self.attach(id, url),
-            Target::Http(url) => self.proxy(id, request, &url, is_trusted, granted.sets_cookie),
+            Target::Http(url) => self.proxy(id, request, url, is_trusted, granted.sets_cookie),
             Target::Rtsp(url) => self.play(id, request, &url, is_trusted),
         }
     }
@@ -130,9 +127,8 @@ impl Router {
     fn turn_away(&mut self, id: ClientId, request: &Request, answer: &Answer) {
         let target = access::below_prefix(request, &self.shared.config);
         let named = self.named(&target).ok().flatten();
-        let service = named.map(|named| Service::of_source(&named.source));
-        let service = service.or_else(|| Service::named(&target));
-        self.begin_logged(id, request, &target, service, None);
+        let source = named.as_ref().map(|named| &named.source);
+        self.begin_logged(id, request, &target, source, None);
         let Some(sink) = self.clients.get_mut(id) else {
             return;
         };

@@ -369,7 +369,7 @@ impl Router {
             Ok(permitted) => permitted,
             Err(denied) => return self.end_errand(errand, Err(denied.to_string())),
         };
-        let address = destination.origin.to_string();
+        let address = Rc::clone(destination.origin.url());
         let upstream = HttpUpstream::connect(fetch, &permitted, &self.shared);
         let slot = UpstreamSlot::of_errand(Box::new(upstream), address, errand, self.shared.now);
         let id = self.upstreams.insert(slot);

@@ -78,14 +78,15 @@ fn client(
     let record = record.as_deref_mut()?;
     let flow = client.flow().copied().unwrap_or_default();
     let pauses = &record.pauses;
+    let service_url = record.service_url().to_owned();
     let admission = record.admission.as_mut()?;
     let sent_bytes = client.sent_bytes().saturating_sub(admission.base_bytes);
     Some(ClientFacts {
         id: admission.client_id.clone(),
         pid: 0,
         duration_ms: millis(now.saturating_duration_since(admission.since)),
-        address: record.address.clone(),
-        service_url: record.service_url.clone(),
+        address: record.address.to_string(),
+        service_url,
         state: u64::from(state),
         sent_bytes,
         bandwidth: admission.rate.note(sent_bytes, now),
@@ -162,7 +163,7 @@ fn upstream(source: &UpstreamSlot, clients: &Arena<ClientSlot>, now: Instant) ->
         .unwrap_or_default();
     UpstreamFacts {
         client_id: client_id.to_owned(),
-        address: source.address.clone(),
+        address: source.address.to_string(),
         state: u64::from(source.upstream.state_number()),
         transport: source.upstream.transport().to_owned(),
         in_flight_bytes: sink.map_or(0, |sink| sink.client.queued_bytes() as u64),

@@ -31,7 +31,7 @@ impl Router {
         &mut self,
         id: ClientId,
         request: &Request,
-        url: &HttpUrl,
+        url: HttpUrl,
         is_trusted: bool,
         sets_cookie: bool,
     ) {
@@ -59,21 +59,16 @@ impl Router {
         &self,
         id: ClientId,
         request: &Request,
-        url: &HttpUrl,
+        url: HttpUrl,
         is_trusted: bool,
         sets_cookie: bool,
     ) -> Result<Fetch, Answer> {
         let config = &self.shared.config;
-        let clock = ClientClock {
-            user_agent: request.header("user-agent"),
-            now: self.shared.net.unix_time(),
+        let (url, own_interface) = match seek::concerns_this_server(url.target()) {
+            true => self.resolve(request, &url)?,
+            false => (url, None),
         };
-        let resolved = seek::resolve(url.target(), &clock, Service::Http)
-            .map_err(|error| Answer::new(Status::BadRequest, error.to_string()))?;
-        let url = HttpUrl::at(Rc::clone(url.origin()), &resolved.url)
-            .map_err(|error| Answer::new(Status::BadRequest, error.to_string()))?;
-        let interface = resolved
-            .interface
+        let interface = own_interface
             .clone()
             .or_else(|| config.http_interface().map(str::to_owned));
         let forward = Forward {
@@ -101,7 +96,7 @@ impl Router {
             exchange: Rc::new(Exchange {
                 is_head: request.method == Method::Head,
                 client_minor_version: request.minor_version,
-                links: Some(self.links(id, request, resolved.interface.as_deref(), token)),
+                links: Some(self.links(id, request, own_interface.as_deref(), token)),
                 cors_allow_origin: config.cors_allow_origin.clone(),
                 access_cookie: sets_cookie
                     .then(|| response::access_cookie(config))
@@ -109,6 +104,23 @@ impl Router {
                 url,
             }),
         })
+    }
+
+    /// What is to be asked for where parameters are for this server, and through which interface if one says so.
+    fn resolve(
+        &self,
+        request: &Request,
+        url: &HttpUrl,
+    ) -> Result<(HttpUrl, Option<String>), Answer> {
+        let clock = ClientClock {
+            user_agent: request.header("user-agent"),
+            now: self.shared.net.unix_time(),
+        };
+        let resolved = seek::resolve(url.target(), &clock, Service::Http)
+            .map_err(|error| Answer::new(Status::BadRequest, error.to_string()))?;
+        let url = HttpUrl::at(Rc::clone(url.origin()), &resolved.url)
+            .map_err(|error| Answer::new(Status::BadRequest, error.to_string()))?;
+        Ok((url, resolved.interface))
     }
 
     /// How links of a rewritten playlist lead back here.
@@ -183,7 +195,7 @@ impl Router {
     fn connect(&mut self, id: ClientId, fetch: Rc<Fetch>, kept_too: bool) {
         if kept_too && let Some(connection) = self.take_kept(&fetch.destination) {
             self.shared.stats.upstream_reuses += 1;
-            let address = fetch.destination.origin.to_string();
+            let address = Rc::clone(fetch.destination.origin.url());
             let upstream = HttpUpstream::over(fetch, connection, &self.shared);
             return self.attach_upstream(id, Box::new(upstream), address);
         }
@@ -212,13 +224,13 @@ impl Router {
             Ok(permitted) => permitted,
             Err(denied) => return self.refuse(id, Status::Forbidden, &denied.to_string()),
         };
-        let address = fetch.destination.origin.to_string();
+        let address = Rc::clone(fetch.destination.origin.url());
         let upstream = HttpUpstream::connect(fetch, &permitted, &self.shared);
         self.attach_upstream(id, Box::new(upstream), address);
     }
 
     /// Makes `upstream`, at `address`, the source of a client, and gives it its first turn.
-    fn attach_upstream(&mut self, id: ClientId, upstream: Box<dyn Upstream>, address: String) {
+    fn attach_upstream(&mut self, id: ClientId, upstream: Box<dyn Upstream>, address: Rc<str>) {
         let slot = UpstreamSlot::new(upstream, address, id, self.shared.now);
         self.attach_slot(id, slot);
     }

@@ -55,7 +55,12 @@ impl Router {
         };
         let seed = self.shared.net.random();
         let upstream = RtspUpstream::new(session_request, circumstances, seed);
-        let mut slot = UpstreamSlot::new(Box::new(upstream), url.address(), id, self.shared.now);
+        let mut slot = UpstreamSlot::new(
+            Box::new(upstream),
+            url.address().into(),
+            id,
+            self.shared.now,
+        );
         slot.is_probe = is_probe;
         self.attach_slot(id, slot);
     }

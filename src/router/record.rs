@@ -1,6 +1,9 @@
 //! What is remembered of a client for as long as it is served, for the status and the accounts.
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::area::Worker;
@@ -8,6 +11,9 @@ use crate::area::places::Place;
 use crate::client::service;
 use crate::limits::{PAUSES_KEPT_MAX, SERVICE_URL_BYTES_MAX};
 use crate::status::rate::Rate;
+
+/// Room for what stands behind the address in a client's id.
+const CLIENT_ID_BYTES_BEHIND: usize = "-worker255-seq18446744073709551615".len();
 
 /// What kind of source a client has asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +51,12 @@ impl Kind {
 pub struct Record {
     /// What it has asked for.
     pub kind: Kind,
-    /// The same as it may be shown.
-    pub service_url: String,
+    /// The same as it was written.
+    target: String,
+    /// The same as it may be shown, once it has been shown.
+    service_url: OnceCell<String>,
     /// Its address, or the one that a proxy in front has named.
-    pub address: String,
+    pub address: Rc<str>,
     /// Present once it has been admitted.
     pub admission: Option<Admission>,
     /// When its upstream was paused.
@@ -74,10 +82,11 @@ pub struct Admission {
 
 impl Record {
     /// A request for `target`, which has lost the prefix of all paths, from `address`.
-    pub fn new(kind: Kind, target: &str, address: String) -> Self {
+    pub fn new(kind: Kind, target: String, address: Rc<str>) -> Self {
         Self {
             kind,
-            service_url: shown(target),
+            target,
+            service_url: OnceCell::new(),
             address,
             admission: None,
             pauses: Pauses::default(),
@@ -85,10 +94,19 @@ impl Record {
         }
     }
 
+    /// What was asked for as it may be shown: at most [`SERVICE_URL_BYTES_MAX`] bytes, nothing secret.
+    pub fn service_url(&self) -> &str {
+        self.service_url.get_or_init(|| shown(&self.target))
+    }
+
     /// The client has been taken on at `place`, after its connection had been sent `base_bytes` bytes.
     pub fn admit(&mut self, worker: &Worker, place: Place, base_bytes: u64, now: Instant) {
         let (number, sequence) = (worker.number(), worker.next_sequence());
-        let client_id = format!("{}-worker{number}-seq{sequence}", self.address);
+        // As one piece: it is made with every request.
+        let mut client_id = String::with_capacity(self.address.len() + CLIENT_ID_BYTES_BEHIND);
+        client_id.push_str(&self.address);
+        // Writing into a text cannot fail.
+        let _ = write!(client_id, "-worker{number}-seq{sequence}");
         worker.name(place, &client_id);
         self.admission = Some(Admission {
             place: Some(place),

@@ -204,7 +204,7 @@ pub struct UpstreamSlot {
     /// The source.
     pub upstream: Box<dyn Upstream>,
     /// Scheme, host and port of the server that was asked for.
-    pub address: String,
+    pub address: Rc<str>,
     /// When it was made.
     pub since: Instant,
     /// Its client, unless that is gone.
@@ -231,7 +231,7 @@ impl UpstreamSlot {
     /// An upstream for `client`, at `address`.
     pub fn new(
         upstream: Box<dyn Upstream>,
-        address: String,
+        address: Rc<str>,
         client: ClientId,
         now: Instant,
     ) -> Self {
@@ -244,7 +244,7 @@ impl UpstreamSlot {
     /// An upstream that brings a document, at `address`.
     pub fn of_errand(
         upstream: Box<dyn Upstream>,
-        address: String,
+        address: Rc<str>,
         errand: Errand,
         now: Instant,
     ) -> Self {
@@ -255,7 +255,7 @@ impl UpstreamSlot {
         }
     }
 
-    fn alone(upstream: Box<dyn Upstream>, address: String, now: Instant) -> Self {
+    fn alone(upstream: Box<dyn Upstream>, address: Rc<str>, now: Instant) -> Self {
         Self {
             upstream,
             address,

@@ -62,7 +62,7 @@ impl Forward<'_> {
         push_header(&mut head, "Host", self.host.as_bytes());
         match self.framing {
             Framing::Length(bytes) => {
-                push_header(&mut head, "Content-Length", bytes.to_string().as_bytes());
+                push_length(&mut head, bytes);
             }
             Framing::Chunked => push_header(&mut head, "Transfer-Encoding", b"chunked"),
             Framing::Empty | Framing::UntilClose => {}
@@ -158,7 +158,7 @@ impl ReplyHeadBuilder {
     /// to the end of the connection.
     pub(super) fn framing(&mut self, framing: Framing, as_framed: bool) {
         match framing {
-            Framing::Length(bytes) => self.header("Content-Length", bytes.to_string().as_bytes()),
+            Framing::Length(bytes) => push_length(&mut self.0.bytes, bytes),
             Framing::Chunked if as_framed => self.header("Transfer-Encoding", b"chunked"),
             Framing::Chunked | Framing::UntilClose => self.0.delimited = false,
             Framing::Empty => {}
@@ -232,10 +232,33 @@ fn lists(names: &[&str], name: &str) -> bool {
 fn push_status_line(bytes: &mut Vec<u8>, minor_version: u8, head: &ResponseHead<'_>) {
     bytes.extend_from_slice(b"HTTP/1.");
     bytes.push(b'0' + minor_version.min(9));
-    for part in [b" ", head.status.to_string().as_bytes(), b" ", head.reason] {
+    bytes.push(b' ');
+    push_decimal(bytes, head.status.into());
+    for part in [b" ", head.reason, b"\r\n"] {
         bytes.extend_from_slice(part);
     }
-    bytes.extend_from_slice(b"\r\n");
+}
+
+fn push_length(head: &mut Vec<u8>, bytes: u64) {
+    head.extend_from_slice(b"Content-Length: ");
+    push_decimal(head, bytes);
+    head.extend_from_slice(b"\r\n");
+}
+
+/// Appends a number, without the detour that formatting takes.
+fn push_decimal(bytes: &mut Vec<u8>, number: u64) {
+    let begin = bytes.len();
+    let mut rest = number;
+    loop {
+        bytes.push(b'0' + (rest % 10) as u8);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = bytes.get_mut(begin..) {
+        digits.reverse();
+    }
 }
 
 fn push_header(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {

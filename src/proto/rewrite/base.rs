@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::proto::origin::{Origin, Scheme};
+use crate::proto::origin::{Scheme, check_authority};
 
 /// Everything that decides how links begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl<'a> LinkBase<'a> {
 ///
 /// The port is the client's: it is kept even if it is the scheme's own, and none is added.
 fn checked_host(text: &str) -> Option<Cow<'_, str>> {
-    Origin::parse(Scheme::Http, text).ok()?;
+    check_authority(text).ok()?;
     let is_bare_ipv6 =
         !text.starts_with('[') && text.bytes().filter(|byte| *byte == b':').count() > 1;
     Some(if is_bare_ipv6 {

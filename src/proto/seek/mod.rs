@@ -195,7 +195,7 @@ pub fn resolve(
     }
     check_length("the URL", url, URL_BYTES_MAX)?;
 
-    if !may_concern_this_server(url) {
+    if !concerns_this_server(url) {
         return Ok(Resolved {
             url: url.to_owned(),
             ..Resolved::default()
@@ -244,6 +244,9 @@ pub fn resolve(
 /// `url` without the parameters for this server and without the seek parameter: what it is that is sought in.
 pub fn without_own_parameters(url: &str) -> String {
     let mut url = url.to_owned();
+    if !concerns_this_server(&url) {
+        return url;
+    }
     let control = Control::take(&mut url);
     if let Some(name) = control.seek_name.or_else(|| usual_name(&url)) {
         url = query::remove(&url, &name, |_| true);
@@ -255,17 +258,19 @@ pub fn without_own_parameters(url: &str) -> String {
 }
 
 /// Whether anything of `url` could be a parameter for this server, a seek parameter or a placeholder: most requests
-/// are for segments and have none.
-fn may_concern_this_server(url: &str) -> bool {
-    let has_prefix = |piece: &str, prefix: &str| {
-        let front = piece.as_bytes().get(..prefix.len());
+/// are for segments and have none. Others are left as they are by [`resolve`].
+pub fn concerns_this_server(url: &str) -> bool {
+    let url = url.as_bytes();
+    let has_prefix = |piece: &[u8], prefix: &str| {
+        let front = piece.get(..prefix.len());
         front.is_some_and(|front| front.eq_ignore_ascii_case(prefix.as_bytes()))
     };
-    let is_ours = |piece: &str| {
+    let is_ours = |at: usize| {
+        let piece = url.get(at + 1..).unwrap_or_default();
         let mut prefixes = SEEK_NAMES.iter().chain(&[OWN_PREFIX, SNAPSHOT]);
         prefixes.any(|prefix| has_prefix(piece, prefix))
     };
-    url.contains(['{', '}']) || url.split(['?', '&']).skip(1).any(is_ours)
+    memchr::memchr2(b'{', b'}', url).is_some() || memchr::memchr2_iter(b'?', b'&', url).any(is_ours)
 }
 
 /// What the parameters for this server say.
