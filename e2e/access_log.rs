@@ -257,7 +257,12 @@ fn path_that_cannot_be_opened_is_complained_of_once_and_serves() {
     server.log().wait("missing/access.log cannot be opened");
     fs::create_dir(missing.parent().expect("a directory")).expect("ours");
     server.get("/rtp/nonsense:x").assert_error(404, "Not Found");
-    assert_eq!(lines(&missing, 1), ["404"]);
+    // That of the request before may come that late too: its answer has arrived before it has ended.
+    let written = lines(&missing, 1);
+    assert!(
+        written == ["404"] || written == ["404", "404"],
+        "{written:?}"
+    );
     let complaints = server.log().count(|line| line.contains("cannot be opened"));
     assert_eq!(complaints, 1);
     server.stop_empty();
