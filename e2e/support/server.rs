@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::http::{self, Response};
 use super::proc;
@@ -161,11 +161,28 @@ pub(crate) fn connect_unix(path: &Path) -> UnixStream {
     stream
 }
 
+/// What does not end within this time, although bytes come, is taken for a stream without an end.
+const END_WAIT: Duration = Duration::from_secs(60);
+
 /// Reads until the peer closes; panics if it resets the connection or takes too long.
 pub(crate) fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
+    let deadline = Instant::now() + END_WAIT;
     let mut bytes = Vec::new();
-    stream
-        .read_to_end(&mut bytes)
-        .expect("the peer closes in order and in time");
-    bytes
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        let len = stream
+            .read(&mut chunk)
+            .expect("the peer closes in order and in time");
+        if len == 0 {
+            return bytes;
+        }
+        bytes.extend_from_slice(&chunk[..len]);
+        let begin = &bytes[..bytes.len().min(200)];
+        assert!(
+            Instant::now() < deadline,
+            "{} bytes have come, and there is no end to them: {:?}",
+            bytes.len(),
+            String::from_utf8_lossy(begin)
+        );
+    }
 }
