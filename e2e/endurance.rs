@@ -1,13 +1,17 @@
 //! What only shows after a while. Named to come first, because the others can run meanwhile.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::proxy::flow;
+use crate::support::configured::Configured;
+use crate::support::http;
 use crate::support::namespace::{WEST, with_links, with_loopback_only};
 use crate::support::sender::{Framing, Source};
-use crate::support::server::Server;
-use crate::support::{TempDir, ffmpeg, proc, ts, wait_for};
+use crate::support::server::{self, Server};
+use crate::support::tool::Tool;
+use crate::support::{SOON, TempDir, ffmpeg, proc, tool, ts, wait_for};
 
 const SECONDS: u32 = 120;
 const FRAMES: u32 = SECONDS * 25;
@@ -136,4 +140,70 @@ fn proxied_client_that_stalls_for_three_minutes_gets_the_rest() {
 #[test]
 fn gibibyte_arrives_unchanged_at_a_slow_and_a_fast_client() {
     flow::slow_and_fast_client_get_the_same(16_384, 16 << 20);
+}
+
+/// System calls that returned without an error in these processes while `act` was done, as `strace -c` sums them up.
+fn count_calls(processes: &[u32], act: impl FnOnce()) -> u64 {
+    let directory = TempDir::new();
+    let summary = directory.path().join("summary");
+    let mut command = Command::new("strace");
+    // That strace comes and goes interrupts calls, which fail for it and are made again.
+    command.args(["-c", "-f", "--successful-only", "-o"]);
+    command.arg(&summary);
+    command.args(processes.iter().map(|pid| format!("--attach={pid}")));
+    let mut strace = Tool::start(&mut command);
+    strace.stderr.wait_count(SOON, processes.len(), "attached");
+    act();
+    strace.signal(libc::SIGINT);
+    strace.wait(SOON);
+    // Without any call there is no table.
+    let table = std::fs::read_to_string(&summary).expect("written by strace");
+    let total = table.lines().find(|line| line.ends_with(" total"));
+    total.map_or(0, |line| {
+        let calls = line.split_whitespace().nth(3);
+        let calls = calls.and_then(|calls| calls.parse().ok());
+        calls.unwrap_or_else(|| panic!("no count in {line:?}"))
+    })
+}
+
+#[test]
+fn idle_program_makes_no_system_call_in_a_minute() {
+    if !tool::have(&["strace"]) {
+        return;
+    }
+    let directory = TempDir::new();
+    let [socket, log] = ["http.sock", "access.log"].map(|name| directory.path().join(name));
+    let text = format!(
+        "[global]\nverbosity = 4\nworkers = 2\naccess-log = {}\n",
+        log.display()
+    );
+    let listen = socket.to_str().expect("in ASCII");
+    let configured = Configured::start(&text, &["-l", "127.0.0.1:0", "-l", listen]);
+    let server = &configured.server;
+    let ask_both_ways = || {
+        server.get("/").assert_error(404, "Not Found");
+        let mut stream = server::connect_unix(&socket);
+        stream.write_all(&http::get("/")).expect("sent");
+        let answer = http::parse(server::read_to_end(&mut stream));
+        answer.assert_error(404, "Not Found");
+    };
+    ask_both_ways();
+    wait_for(SOON, "the access log", || {
+        let lines = std::fs::read_to_string(&log).unwrap_or_default();
+        (lines.lines().count() == 2).then_some(())
+    });
+    let processes = [vec![server.pid()], server.workers()].concat();
+    assert_eq!(processes.len(), 3);
+    // Once a quiet time has begun, memory is given back.
+    let quiet = Duration::from_secs(6);
+    processes
+        .iter()
+        .for_each(|pid| proc::wait_for_rest(*pid, quiet));
+    let minute = Duration::from_secs(60);
+    assert_eq!(
+        count_calls(&processes, || std::thread::sleep(minute)),
+        0,
+        "calls in a minute"
+    );
+    assert!(count_calls(&processes, ask_both_ways) > 0);
 }

@@ -260,33 +260,6 @@ fn broken_pipes_are_ignored_from_the_start() {
 }
 
 #[test]
-fn idle_process_makes_no_system_calls() {
-    if !tool::have(&["strace"]) {
-        return;
-    }
-    let server = Server::start(&[]);
-    server.get("/").assert_error(404, "Not Found");
-    // Once a quiet time has begun, memory is given back. Being watched interrupts the quiet.
-    let quiet = Duration::from_secs(6);
-    let both = [server.pid(), server.worker()];
-    let wait_for_rest = |quiet| both.map(|pid| proc::wait_for_rest(pid, quiet));
-    wait_for_rest(quiet);
-    let mut strace = Command::new("strace");
-    strace
-        .arg("-f")
-        .args(both.map(|pid| format!("--attach={pid}")));
-    let mut strace = Tool::start(&mut strace);
-    strace.stderr.wait_count(SOON, 2, "attached");
-    wait_for_rest(quiet);
-    let calls = strace.stderr.all();
-    wait_for_rest(Duration::from_secs(3));
-    assert_eq!(strace.stderr.all(), calls);
-    strace.signal(libc::SIGINT);
-    strace.wait(SOON);
-    server.get("/").assert_error(404, "Not Found");
-}
-
-#[test]
 fn descriptors_are_closed_on_exec() {
     with_links(|| {
         let directory = TempDir::new();
