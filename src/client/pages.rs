@@ -1,10 +1,10 @@
-//! Which of our own pages a path names, and what is sent for it (server spec §7 rows 5, 7 and 8, §8.1 to §8.3).
+//! Which of our own pages a path names, and what is sent for it (server spec §7 rows 5 and 7 to 9, §8.1 to §8.3).
 //!
 //! What the pages hold is the business of [`web`]; who may see them, of [`access`](super::access).
 
-use super::resource::{LocalBody, Resource};
+use super::resource::{Cache, LocalBody, Resource};
 use crate::config::Config;
-use crate::web::{self, Asset, Pages, Settings, StatusDocument};
+use crate::web::{self, Asset, AssetBody, Document, Pages, Settings};
 
 /// A page or something that belongs to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,11 @@ pub enum Page {
     Status,
     /// The manifest of the status page.
     StatusManifest,
-    /// An icon.
+    /// The player page.
+    Player,
+    /// The manifest of the player page.
+    PlayerManifest,
+    /// A file that belongs to a page.
     Asset(Asset),
 }
 
@@ -23,11 +27,17 @@ pub fn find(path: &str, config: &Config) -> Option<Page> {
     if let Some(name) = path.strip_prefix("/assets/") {
         return web::asset(name).map(Page::Asset);
     }
-    if path == "/status.webmanifest" {
-        return Some(Page::StatusManifest);
+    match path {
+        "/status.webmanifest" => return Some(Page::StatusManifest),
+        "/player.webmanifest" => return Some(Page::PlayerManifest),
+        _ => {}
     }
-    // The status page may be at `/`.
-    (path == config.status_page_path.trim_end_matches('/')).then_some(Page::Status)
+    // Either page may be at `/`; where both are, the status page is.
+    let is_at = |page: &str| path == page.trim_end_matches('/');
+    if is_at(&config.status_page_path) {
+        return Some(Page::Status);
+    }
+    is_at(&config.player_page_path).then_some(Page::Player)
 }
 
 impl Page {
@@ -37,24 +47,40 @@ impl Page {
         let settings = Settings {
             prefix: &config.app_path_prefix,
             status_path: &config.status_page_path,
+            player_path: &config.player_page_path,
             log_level: config.verbosity as u8,
             token: token.as_deref(),
         };
         match self {
-            Self::Status => status(&pages.status(&settings)),
-            Self::StatusManifest => {
-                let body = web::status_manifest(&settings).into_bytes();
-                Resource::new(web::MANIFEST_TYPE, LocalBody::Shared(body.into()))
-            }
-            Self::Asset(asset) => Resource::new(asset.content_type, LocalBody::Static(asset.body))
-                .with_validator(asset.validator()),
+            Self::Status => page(&pages.status(&settings)),
+            Self::StatusManifest => manifest(web::status_manifest(&settings)),
+            Self::Player => page(&pages.player(&settings)),
+            Self::PlayerManifest => manifest(web::player_manifest(&settings)),
+            Self::Asset(asset) => file(&asset),
         }
     }
 }
 
-fn status(document: &StatusDocument) -> Resource {
+fn manifest(text: String) -> Resource {
+    let body = LocalBody::Shared(text.into_bytes().into());
+    Resource::new(web::MANIFEST_TYPE, body)
+}
+
+fn file(asset: &Asset) -> Resource {
+    let resource = match asset.body {
+        AssetBody::Plain(body) => Resource::new(asset.content_type, LocalBody::Static(body)),
+        AssetBody::Gzip(body) => Resource::packed(asset.content_type, body),
+    }
+    .with("X-Content-Type-Options", "nosniff");
+    match asset.is_immutable {
+        true => resource.with_cache(Cache::Immutable),
+        false => resource.with_validator(asset.validator()),
+    }
+}
+
+fn page(document: &Document) -> Resource {
     let plain = LocalBody::Shared(document.plain());
-    Resource::new(StatusDocument::CONTENT_TYPE, plain)
+    Resource::new(Document::CONTENT_TYPE, plain)
         .with_gzip(LocalBody::Shared(document.gzip()))
         .with_validator(document.validator())
         .with("Content-Security-Policy", document.policy())
@@ -95,11 +121,23 @@ mod tests {
         let config = Config::default();
         assert_eq!(find("/status", &config), Some(Page::Status));
         assert_eq!(find("/status/", &config), Some(Page::Status));
-        for path in ["/status//", "/Status", "/status.html", "/", "", "/status/x"] {
+        assert_eq!(find("/player/", &config), Some(Page::Player));
+        for path in [
+            "/status//",
+            "/Status",
+            "/status.html",
+            "/player.html",
+            "/player/x",
+            "/",
+            "",
+            "/status/x",
+        ] {
             assert_eq!(find(path, &config), None, "{path}");
         }
         let manifest = find("/status.webmanifest", &config);
         assert_eq!(manifest, Some(Page::StatusManifest));
+        let manifest = find("/player.webmanifest/", &config);
+        assert_eq!(manifest, Some(Page::PlayerManifest));
         let icon = find("/assets/icon-192.png", &config);
         assert!(matches!(icon, Some(Page::Asset(_))));
         assert_eq!(find("/assets/", &config), None);
@@ -114,6 +152,21 @@ mod tests {
         };
         assert_eq!(find("/", &config), Some(Page::Status));
         assert_eq!(find("/status", &config), None);
+    }
+
+    #[test]
+    fn player_page_may_be_at_the_root_unless_the_status_page_is() {
+        let at = |status: &str, player: &str| Config {
+            status_page_path: status.to_owned(),
+            player_page_path: player.to_owned(),
+            ..Config::default()
+        };
+        let config = at("/status", "/");
+        assert_eq!(find("/", &config), Some(Page::Player));
+        assert_eq!(find("/player", &config), None);
+        for path in ["/", "/x"] {
+            assert_eq!(find(path, &at(path, path)), Some(Page::Status));
+        }
     }
 
     #[test]
@@ -158,6 +211,23 @@ mod tests {
     }
 
     #[test]
+    fn library_is_kept_for_good_by_browsers() {
+        let config = Config::default();
+        let library = find("/assets/mpegts-bda31748736a.js", &config).expect("the library");
+        let (head, body) = answer(library, &config, &[("Accept-Encoding", "gzip")]);
+        for expected in [
+            "Content-Type: application/javascript; charset=utf-8",
+            "Cache-Control: public, max-age=31536000, immutable",
+            "Content-Encoding: gzip",
+            "X-Content-Type-Options: nosniff",
+        ] {
+            assert!(head.contains(&format!("\r\n{expected}\r\n")), "{head}");
+        }
+        assert!(!head.contains("ETag"), "{head}");
+        assert_eq!(body[..2], [0x1f, 0x8b]);
+    }
+
+    #[test]
     fn only_the_manifest_holds_the_token() {
         let config = Config {
             r2h_token: crate::config::Token::parse("a b").ok(),
@@ -172,6 +242,13 @@ mod tests {
             "{manifest}"
         );
         let (_, page) = answer(Page::Status, &config, &[]);
+        let page = String::from_utf8(page).expect("UTF-8");
+        assert!(!page.contains("a%20b") && !page.contains("a b\""));
+        let (_, manifest) = answer(Page::PlayerManifest, &config, &[]);
+        let manifest = String::from_utf8(manifest).expect("UTF-8");
+        let start = "\"start_url\":\"/tv/player?r2h-token=a%20b\"";
+        assert!(manifest.contains(start), "{manifest}");
+        let (_, page) = answer(Page::Player, &config, &[]);
         let page = String::from_utf8(page).expect("UTF-8");
         assert!(!page.contains("a%20b") && !page.contains("a b\""));
     }

@@ -14,6 +14,7 @@ use super::response::{self, visible};
 use crate::config::Config;
 use crate::proto::http::{self, Method};
 pub use crate::send_queue::LocalBody;
+use crate::web;
 
 /// Appended to the validator of the compressed body: it is another representation, and a strong validator must tell
 /// them apart (RFC 9110 §8.8.3.3).
@@ -44,13 +45,30 @@ impl Cache {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
     content_type: &'static str,
-    body: LocalBody,
+    plain: Plain,
     gzip: Option<LocalBody>,
     validator: Option<String>,
     cache: Cache,
     /// Request headers that the body depends on, besides `Accept-Encoding` if there is a compressed one.
     vary: Vec<&'static str>,
     headers: Vec<(&'static str, String)>,
+}
+
+/// The body for clients that do not accept a compressed one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Plain {
+    Ready(LocalBody),
+    /// It is made of this one when somebody wants it, which hardly anybody does.
+    Packed(&'static [u8]),
+}
+
+impl Plain {
+    fn body(&self) -> LocalBody {
+        match self {
+            Self::Ready(body) => body.clone(),
+            Self::Packed(gzip) => LocalBody::Shared(web::unpack(gzip)),
+        }
+    }
 }
 
 /// The answer to a request for a resource.
@@ -65,9 +83,19 @@ pub struct Reply {
 impl Resource {
     /// A resource without a validator, to be asked for every time.
     pub fn new(content_type: &'static str, body: LocalBody) -> Self {
+        Self::with_plain(content_type, Plain::Ready(body))
+    }
+
+    /// The same with a body that the program holds in the gzip format alone (RFC 1952); it is unpacked for those who
+    /// do not accept that.
+    pub fn packed(content_type: &'static str, gzip: &'static [u8]) -> Self {
+        Self::with_plain(content_type, Plain::Packed(gzip)).with_gzip(LocalBody::Static(gzip))
+    }
+
+    fn with_plain(content_type: &'static str, plain: Plain) -> Self {
         Self {
             content_type,
-            body,
+            plain,
             gzip: None,
             validator: None,
             cache: Cache::Revalidate,
@@ -131,7 +159,7 @@ impl Resource {
         let is_known = validator
             .as_ref()
             .is_some_and(|validator| is_known(request, validator));
-        let body = gzip.unwrap_or(&self.body);
+        let body = gzip.map_or_else(|| self.plain.body(), LocalBody::clone);
         let (status, length) = match is_known {
             // Against RFC 9110 §8.6, but what the compatible router sends.
             true => ("304 Not Modified", 0),
@@ -172,7 +200,7 @@ impl Resource {
         let is_sent = !is_known && request.method != Method::Head;
         Reply {
             head: head.into_bytes(),
-            body: is_sent.then(|| body.clone()),
+            body: is_sent.then_some(body),
         }
     }
 }
@@ -339,6 +367,23 @@ mod tests {
             let (head, _) = get(&page(), &[("If-None-Match", tag)]);
             assert!(head.starts_with("HTTP/1.1 200 "), "{tag}: {head}");
         }
+    }
+
+    #[test]
+    fn packed_body_is_unpacked_for_who_cannot() {
+        let Some(web::AssetBody::Gzip(gzip)) =
+            web::asset("mpegts-bda31748736a.js").map(|asset| asset.body)
+        else {
+            panic!("there is no packed asset");
+        };
+        let resource = Resource::packed("text/plain", gzip);
+        let (head, body) = get(&resource, &[("Accept-Encoding", "gzip")]);
+        assert!(head.contains("\r\nContent-Encoding: gzip\r\n"), "{head}");
+        assert_eq!(body, gzip);
+        let (head, body) = get(&resource, &[]);
+        assert!(!head.contains("Content-Encoding"), "{head}");
+        assert!(head.contains("\r\nVary: Accept-Encoding\r\n"), "{head}");
+        assert!(body.starts_with(b"/*!") && body.len() > 200_000);
     }
 
     #[test]

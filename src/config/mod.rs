@@ -82,7 +82,7 @@ pub const HEADER_VALUE_BYTES_MAX: usize = 512;
 pub const LOG_FORMAT_BYTES_MAX: usize = 2048;
 /// Longest [`Config::app_path_prefix`] in bytes; chosen to leave room in a request target.
 pub const APP_PATH_PREFIX_BYTES_MAX: usize = 255;
-/// Longest [`Config::status_page_path`] in bytes; chosen like that of the prefix.
+/// Longest [`Config::status_page_path`] and [`Config::player_page_path`] in bytes; chosen like that of the prefix.
 pub const PAGE_PATH_BYTES_MAX: usize = 255;
 
 /// Accepted seconds of [`Config::external_m3u_refresh`], 0 for once; chosen: up to a year.
@@ -163,6 +163,8 @@ pub struct Config {
     /// Where the status page is, below the prefix: begins with `/` and does not end with one, unless it is just that;
     /// at most [`PAGE_PATH_BYTES_MAX`] bytes. Default `/status`.
     pub status_page_path: String,
+    /// Where the player page is, in the same form; where both are the same, the status page is. Default `/player`.
+    pub player_page_path: String,
     /// Whether links in playlists begin with the path instead of scheme and host. Default false.
     pub use_relative_path_in_m3u: bool,
     /// The channel list below `[services]`: its lines without blanks at their ends, each followed by a line feed. Default
@@ -240,6 +242,7 @@ impl Config {
             prefix: self.app_path_prefix.clone(),
             token: self.r2h_token.as_ref().map(Token::encoded),
             status_page_path: self.status_page_path.clone(),
+            player_page_path: self.player_page_path.clone(),
         }
     }
 
@@ -295,6 +298,7 @@ impl Default for Config {
             cors_allow_origin: None,
             app_path_prefix: String::new(),
             status_page_path: "/status".to_owned(),
+            player_page_path: "/player".to_owned(),
             use_relative_path_in_m3u: false,
             services: Rc::default(),
             external_m3u: None,

@@ -260,7 +260,8 @@ pub fn app_path_prefix(text: &str) -> Result<String, Rejected> {
     })
 }
 
-/// [`Config::status_page_path`](super::Config::status_page_path): one slash in front, none behind, not empty (server
+/// [`Config::status_page_path`](super::Config::status_page_path) and
+/// [`Config::player_page_path`](super::Config::player_page_path): one slash in front, none behind, not empty (server
 /// spec §2.3).
 pub fn page_path(text: &str) -> Result<String, Rejected> {
     let inner = text.trim_matches('/');

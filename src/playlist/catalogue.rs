@@ -40,6 +40,8 @@ pub struct Naming {
     pub token: Option<String>,
     /// Where the status page is; begins with `/`.
     pub status_page_path: String,
+    /// Where the player page is; begins with `/`.
+    pub player_page_path: String,
 }
 
 /// A named source.
@@ -346,7 +348,7 @@ impl Builder {
 
     /// A name that nothing else has: `base`, or with a number behind it.
     fn free_name(&self, base: &str) -> String {
-        match is_built_in(base, &self.naming.status_page_path) {
+        match is_built_in(base, &self.naming) {
             true => self.numbered(&format!("{MOVED_BELOW}{base}")),
             false => self.numbered(base),
         }
@@ -516,9 +518,9 @@ fn number_of(text: &str) -> Option<u32> {
 }
 
 /// Whether a request for `name` would get something built in.
-fn is_built_in(name: &str, status_page_path: &str) -> bool {
+fn is_built_in(name: &str, naming: &Naming) -> bool {
     let name = name.strip_suffix('/').unwrap_or(name);
-    let status = status_page_path.trim_start_matches('/');
+    let status = naming.status_page_path.trim_start_matches('/');
     let below_status = match status {
         "" => Some(name),
         status => name
@@ -531,6 +533,7 @@ fn is_built_in(name: &str, status_page_path: &str) -> bool {
     let is_status = below_status
         .is_some_and(|rest| matches!(rest, "" | "sse" | "metrics") || rest.starts_with("api/"));
     is_status
+        || name == naming.player_page_path.trim_start_matches('/')
         || name.is_empty()
         || name.starts_with("assets/")
         || matches!(
@@ -541,7 +544,6 @@ fn is_built_in(name: &str, status_page_path: &str) -> bool {
                 | "epg.xml.gz"
                 | "status.webmanifest"
                 | "player.webmanifest"
-                | "player"
         )
 }
 

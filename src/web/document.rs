@@ -1,4 +1,4 @@
-//! The status page as one document: sources, settings, and the policy that lets nothing else run in it.
+//! A page as one document: sources, settings, and the policy that lets nothing else run in it.
 
 use std::io::Write;
 use std::rc::Rc;
@@ -12,48 +12,46 @@ use sha2::{Digest, Sha256};
 use super::Settings;
 use super::text::{attribute, json_string, push_lean, sha256_hex};
 
-const HTML: &str = include_str!("page/status.html");
-const STYLE: &str = include_str!("page/status.css");
-const THEME: &str = include_str!("page/theme.js");
-/// In the order in which they build on one another.
-const SCRIPTS: [&str; 12] = [
-    include_str!("page/text.js"),
-    include_str!("page/format.js"),
-    include_str!("page/dom.js"),
-    include_str!("page/chart.js"),
-    include_str!("page/model.js"),
-    include_str!("page/table.js"),
-    include_str!("page/clients.js"),
-    include_str!("page/sources.js"),
-    include_str!("page/inspector.js"),
-    include_str!("page/log.js"),
-    include_str!("page/actions.js"),
-    include_str!("page/main.js"),
-];
-
-/// The status page (server spec §8.1) for some settings.
+/// What a page is put together from.
 #[derive(Debug)]
-pub struct StatusDocument {
+pub(super) struct Sources {
+    /// The frame, with `{{style}}`, `{{early}}` and `{{script}}` where the others go.
+    pub(super) html: &'static str,
+    /// The style sheet.
+    pub(super) style: &'static str,
+    /// What runs before anything is shown.
+    pub(super) early: &'static str,
+    /// What runs at the end, in the order in which the files build on one another.
+    pub(super) scripts: &'static [&'static str],
+    /// Where scripts may come from besides those of the page: added to the policy's `script-src`.
+    pub(super) script_sources: &'static str,
+    /// What the page may ask for: the rest of its policy.
+    pub(super) policy: &'static str,
+}
+
+/// A page (server spec §8.1) for some settings.
+#[derive(Debug)]
+pub struct Document {
+    sources: &'static Sources,
     opening: String,
     gzip: Rc<[u8]>,
     validator: String,
     policy: String,
 }
 
-impl StatusDocument {
+impl Document {
     /// Content type of the page.
     pub const CONTENT_TYPE: &'static str = "text/html; charset=utf-8";
 
-    pub(super) fn new(settings: &Settings<'_>) -> Self {
+    pub(super) fn new(sources: &'static Sources, settings: &Settings<'_>) -> Self {
         let config = config_script(settings);
-        let style = lean(&[STYLE]);
-        let theme = lean(&[THEME]);
-        let script = main_script();
-        let policy = policy(&[&config, &theme, &script], &style);
         let opening = opening(settings.prefix, &config);
-        let document = assemble(&opening, &style, &theme, &script);
+        let parts = Parts::of(sources);
+        let policy = policy(sources, &parts, &config);
+        let document = parts.assemble(sources.html, &opening);
         let validator = sha256_hex(document.as_bytes());
         Self {
+            sources,
             gzip: compress(&document),
             opening,
             validator,
@@ -73,12 +71,7 @@ impl StatusDocument {
 
     /// The document itself, put together anew: few clients do not accept gzip.
     pub fn plain(&self) -> Rc<[u8]> {
-        let document = assemble(
-            &self.opening,
-            &lean(&[STYLE]),
-            &lean(&[THEME]),
-            &main_script(),
-        );
+        let document = Parts::of(self.sources).assemble(self.sources.html, &self.opening);
         document.into_bytes().into()
     }
 
@@ -93,6 +86,34 @@ impl StatusDocument {
     /// nonce would have to differ every time, and the page could then not be kept by browsers.
     pub fn policy(&self) -> &str {
         &self.policy
+    }
+}
+
+/// The sources of a page as they stand in it.
+struct Parts {
+    style: String,
+    early: String,
+    script: String,
+}
+
+impl Parts {
+    fn of(sources: &Sources) -> Self {
+        Self {
+            style: lean(&[sources.style]),
+            early: lean(&[sources.early]),
+            // All of them as one, in a scope of their own.
+            script: format!("(()=>{{'use strict';\n{}}})();", lean(sources.scripts)),
+        }
+    }
+
+    fn assemble(&self, html: &str, opening: &str) -> String {
+        let mut frame = String::with_capacity(html.len());
+        push_lean(&mut frame, html);
+        frame
+            .replace("<head>", opening)
+            .replace("{{style}}", &self.style)
+            .replace("{{early}}", &self.early)
+            .replace("{{script}}", &self.script)
     }
 }
 
@@ -117,29 +138,14 @@ fn lean(sources: &[&str]) -> String {
     out
 }
 
-/// The scripts as one, in a scope of their own.
-fn main_script() -> String {
-    format!("(()=>{{'use strict';\n{}}})();", lean(&SCRIPTS))
-}
-
-fn assemble(opening: &str, style: &str, theme: &str, script: &str) -> String {
-    let mut frame = String::with_capacity(HTML.len());
-    push_lean(&mut frame, HTML);
-    frame
-        .replace("<head>", opening)
-        .replace("{{style}}", style)
-        .replace("{{theme}}", theme)
-        .replace("{{script}}", script)
-}
-
-fn policy(scripts: &[&str], style: &str) -> String {
+fn policy(sources: &Sources, parts: &Parts, config: &str) -> String {
     let source = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
-    let scripts: Vec<String> = scripts.iter().map(|script| source(script)).collect();
+    let scripts = [config, &parts.early, &parts.script].map(source).join(" ");
+    let style = source(&parts.style);
+    let (more, rest) = (sources.script_sources, sources.policy);
     format!(
-        "default-src 'none'; script-src {}; style-src {}; img-src 'self'; connect-src 'self'; manifest-src 'self'; \
-         base-uri 'self'; form-action 'none'; frame-ancestors 'self'",
-        scripts.join(" "),
-        source(style)
+        "default-src 'none'; script-src {scripts}{more}; style-src {style}; {rest}; manifest-src 'self'; \
+         base-uri 'self'; form-action 'none'; frame-ancestors 'self'"
     )
 }
 
@@ -156,18 +162,21 @@ mod tests {
 
     use flate2::read::GzDecoder;
 
+    use super::super::sources::{PLAYER, STATUS};
     use super::*;
 
-    /// What the page may weigh on its way, in bytes.
-    const GZIP_BYTES_MAX: usize = 40_000;
+    /// Both pages, and what they may weigh on their way, in bytes.
+    const PAGES: [(&Sources, usize); 2] = [(&STATUS, 40_000), (&PLAYER, 50_000)];
 
-    fn page(prefix: &str) -> (StatusDocument, String) {
-        let document = StatusDocument::new(&Settings {
+    fn page(sources: &'static Sources, prefix: &str) -> (Document, String) {
+        let settings = Settings {
             prefix,
             status_path: "/status",
+            player_path: "/player",
             log_level: 3,
             token: Some("secret"),
-        });
+        };
+        let document = Document::new(sources, &settings);
         let text = String::from_utf8(document.plain().to_vec()).expect("UTF-8");
         (document, text)
     }
@@ -182,93 +191,118 @@ mod tests {
     }
 
     #[test]
-    fn compressed_page_is_the_page_and_small() {
-        let (document, text) = page("");
-        let mut unpacked = String::new();
-        GzDecoder::new(&*document.gzip())
-            .read_to_string(&mut unpacked)
-            .expect("gzip");
-        assert_eq!(unpacked, text);
-        assert!(
-            document.gzip().len() < GZIP_BYTES_MAX,
-            "{}",
-            document.gzip().len()
-        );
+    fn compressed_pages_are_the_pages_and_small() {
+        for (sources, bytes_max) in PAGES {
+            let (document, text) = page(sources, "");
+            let gzip = document.gzip();
+            let mut unpacked = String::new();
+            GzDecoder::new(&*gzip)
+                .read_to_string(&mut unpacked)
+                .expect("gzip");
+            assert_eq!(unpacked, text);
+            assert!(gzip.len() < bytes_max, "{}", gzip.len());
+        }
     }
 
     #[test]
     fn head_begins_with_base_and_settings() {
-        let (_, text) = page("/tv\"");
-        let expected = "<head><base href=\"/tv&quot;/\"><script>window.__RTP2HTTPD_CONFIG__=\
-                        {\"appPathPrefix\":\"/tv\\\"\",\"logLevel\":3}</script>";
-        assert!(text.contains(expected), "{}", &text[..400]);
-        assert!(page("").1.contains("<head><base href=\"/\"><script>"));
+        for (sources, _) in PAGES {
+            let (_, text) = page(sources, "/tv\"");
+            let expected = "<head><base href=\"/tv&quot;/\"><script>window.__RTP2HTTPD_CONFIG__=\
+                            {\"appPathPrefix\":\"/tv\\\"\",\"logLevel\":3}</script>";
+            assert!(text.contains(expected), "{}", &text[..400]);
+            let (_, text) = page(sources, "");
+            assert!(text.contains("<head><base href=\"/\"><script>"));
+        }
     }
 
     #[test]
-    fn head_has_what_programs_look_for() {
-        let (_, text) = page("");
-        for expected in [
-            "<title>rtp2httpd Status</title>",
-            "<link rel=\"manifest\" href=\"./status.webmanifest\" crossorigin=\"use-credentials\">",
-            "<link rel=\"icon\" type=\"image/png\" sizes=\"192x192\" href=\"./assets/icon-192.png\">",
-            "<link rel=\"apple-touch-icon\" sizes=\"192x192\" href=\"./assets/icon-192.png\">",
-            "<meta name=\"apple-mobile-web-app-title\" content=\"R2H 面板\">",
+    fn heads_have_what_programs_look_for() {
+        for (sources, own) in [
+            (
+                &STATUS,
+                [
+                    "<title>rtp2httpd Status</title>",
+                    "<link rel=\"manifest\" href=\"./status.webmanifest\" crossorigin=\"use-credentials\">",
+                    "<meta name=\"apple-mobile-web-app-title\" content=\"R2H 面板\">",
+                ],
+            ),
+            (
+                &PLAYER,
+                [
+                    "<title>rtp2httpd Player</title>",
+                    "<link rel=\"manifest\" href=\"./player.webmanifest\" crossorigin=\"use-credentials\">",
+                    "<meta name=\"apple-mobile-web-app-title\" content=\"R2H 播放器\">",
+                ],
+            ),
         ] {
-            assert!(text.contains(expected), "{expected}");
+            let (_, text) = page(sources, "");
+            let shared = [
+                "<link rel=\"icon\" type=\"image/png\" sizes=\"192x192\" href=\"./assets/icon-192.png\">",
+                "<link rel=\"apple-touch-icon\" sizes=\"192x192\" href=\"./assets/icon-192.png\">",
+            ];
+            for expected in own.iter().chain(&shared) {
+                assert!(text.contains(expected), "{expected}");
+            }
         }
     }
 
     #[test]
-    fn policy_names_every_script_and_style_and_nothing_else() {
-        let (document, text) = page("/tv");
-        let scripts = contents(&text, "script");
-        assert_eq!(scripts.len(), 3);
-        let styles = contents(&text, "style");
-        assert_eq!(styles.len(), 1);
-        for source in scripts.iter().chain(&styles) {
-            let hash = format!("'sha256-{}'", STANDARD.encode(Sha256::digest(source)));
-            assert!(document.policy().contains(&hash), "{hash}");
+    fn policies_name_every_script_and_style_and_nothing_else() {
+        for (sources, _) in PAGES {
+            let (document, text) = page(sources, "/tv");
+            let scripts = contents(&text, "script");
+            assert_eq!(scripts.len(), 3);
+            let styles = contents(&text, "style");
+            assert_eq!(styles.len(), 1);
+            for source in scripts.iter().chain(&styles) {
+                let hash = format!("'sha256-{}'", STANDARD.encode(Sha256::digest(source)));
+                assert!(document.policy().contains(&hash), "{hash}");
+            }
+            assert_eq!(document.policy().matches("sha256-").count(), 4);
+            assert!(!document.policy().contains("unsafe"));
+            assert!(document.policy().is_ascii());
         }
-        assert_eq!(document.policy().matches("sha256-").count(), 4);
-        assert!(!document.policy().contains("unsafe"));
-        assert!(document.policy().is_ascii());
     }
 
     #[test]
-    fn page_holds_neither_markers_nor_secrets_nor_other_origins() {
-        let (_, text) = page("/tv");
-        assert!(!text.contains("{{"));
-        assert!(!text.contains("secret"));
-        let outside = text
-            .split("http")
-            .filter(|rest| rest.starts_with("://") || rest.starts_with("s://"));
-        let outside: Vec<&str> = outside.map(|rest| &rest[..rest.len().min(40)]).collect();
-        // The name of the SVG elements, which is not fetched.
-        assert!(
-            outside
-                .iter()
-                .all(|rest| rest.starts_with("://www.w3.org/2000/svg")),
-            "{outside:?}"
-        );
+    fn pages_hold_neither_markers_nor_secrets_nor_other_origins() {
+        for (sources, _) in PAGES {
+            let (_, text) = page(sources, "/tv");
+            assert!(!text.contains("{{"));
+            assert!(!text.contains("secret"));
+            let outside = text
+                .split("http")
+                .filter(|rest| rest.starts_with("://") || rest.starts_with("s://"));
+            let outside: Vec<&str> = outside.map(|rest| &rest[..rest.len().min(40)]).collect();
+            // The name of the SVG elements, which is not fetched.
+            assert!(
+                outside
+                    .iter()
+                    .all(|rest| rest.starts_with("://www.w3.org/2000/svg")),
+                "{outside:?}"
+            );
+        }
     }
 
     #[test]
     fn data_never_becomes_markup() {
-        for word in [
-            "innerHTML",
-            "outerHTML",
-            "insertAdjacentHTML",
-            "document.write",
-            "eval(",
-            "new Function",
-        ] {
-            let found = SCRIPTS.iter().any(|script| script.contains(word));
-            assert!(!found, "{word}");
-        }
-        // Handlers and styles in attributes would need a weaker policy.
-        for attribute in [" style=", " onclick=", " onload=", "javascript:"] {
-            assert!(!HTML.contains(attribute), "{attribute}");
+        for (sources, _) in PAGES {
+            for word in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+            ] {
+                let found = sources.scripts.iter().any(|script| script.contains(word));
+                assert!(!found, "{word}");
+            }
+            // Handlers and styles in attributes would need a weaker policy.
+            for attribute in [" style=", " onclick=", " onload=", "javascript:"] {
+                assert!(!sources.html.contains(attribute), "{attribute}");
+            }
         }
     }
 }

@@ -1,47 +1,24 @@
-//! The status page and what belongs to it: one self-contained document, its icons and its manifest (server spec §8).
+//! The pages and what belongs to them: each one self-contained document, its manifest, icons, and the library that the
+//! player takes streams apart with (server spec §8).
 //!
-//! Owns the sources in `page/` and how they become what is sent. It neither knows requests nor decides who may see
-//! anything. Pure: settings in, bytes out.
+//! Owns the sources in `page/` and `player/` and how they become what is sent. It neither knows requests nor decides
+//! who may see anything. Pure: settings in, bytes out.
 //!
-//! There is no build step. The document is put together and compressed when it is first asked for, and of it only
-//! the compressed form is kept: until then it costs nothing, afterwards about 30 KiB, while a browser that asks
-//! again is told that it has it. A document compressed while building would need a build script, and could not
-//! hold the settings that stand in it.
+//! There is no build step. A document is put together and compressed when it is first asked for, and of it only the
+//! compressed form is kept: until then it costs nothing, afterwards about 30 KiB, while a browser that asks again is
+//! told that it has it. A document compressed while building would need a build script, and could not hold the
+//! settings that stand in it. The library is kept as it came, compressed by hand, in `library/`.
 
+mod asset;
 mod document;
 mod manifest;
+mod sources;
 mod text;
 
 use std::rc::Rc;
 
-pub use document::StatusDocument;
-
-/// A body that is part of the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asset {
-    /// What the browser is told it is.
-    pub content_type: &'static str,
-    /// The bytes, in a format that is compressed already.
-    pub body: &'static [u8],
-}
-
-impl Asset {
-    /// SHA-256 of the body in hexadecimal, for conditional requests (server spec §8.2).
-    pub fn validator(&self) -> String {
-        text::sha256_hex(self.body)
-    }
-}
-
-/// The asset of a name below `assets/`, if there is one (server spec §8.2).
-pub fn asset(name: &str) -> Option<Asset> {
-    let body: &'static [u8] = match name {
-        "icon-192.png" => include_bytes!("page/icon-192.png"),
-        "icon-512.png" => include_bytes!("page/icon-512.png"),
-        _ => return None,
-    };
-    let content_type = "image/png";
-    Some(Asset { content_type, body })
-}
+pub use asset::{Asset, AssetBody, asset, unpack};
+pub use document::Document;
 
 /// What the pages are told of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +27,8 @@ pub struct Settings<'a> {
     pub prefix: &'a str,
     /// `status-page-path`: begins with `/`.
     pub status_path: &'a str,
+    /// `player-page-path`: begins with `/`.
+    pub player_path: &'a str,
     /// The configured verbosity, as its number.
     pub log_level: u8,
     /// The access token as it stands in URLs, if one is needed.
@@ -59,22 +38,41 @@ pub struct Settings<'a> {
 /// The documents made so far.
 #[derive(Debug, Default)]
 pub struct Pages {
-    status: Option<Rc<StatusDocument>>,
+    status: Option<Rc<Document>>,
+    player: Option<Rc<Document>>,
 }
 
 impl Pages {
     /// The status page for these settings, made anew when they have changed.
-    pub fn status(&mut self, settings: &Settings<'_>) -> Rc<StatusDocument> {
-        let known = self.status.take().filter(|page| page.is_for(settings));
-        let page = known.unwrap_or_else(|| Rc::new(StatusDocument::new(settings)));
-        self.status = Some(Rc::clone(&page));
-        page
+    pub fn status(&mut self, settings: &Settings<'_>) -> Rc<Document> {
+        kept(&mut self.status, &sources::STATUS, settings)
     }
+
+    /// The player page, likewise.
+    pub fn player(&mut self, settings: &Settings<'_>) -> Rc<Document> {
+        kept(&mut self.player, &sources::PLAYER, settings)
+    }
+}
+
+fn kept(
+    place: &mut Option<Rc<Document>>,
+    sources: &'static document::Sources,
+    settings: &Settings<'_>,
+) -> Rc<Document> {
+    let known = place.take().filter(|page| page.is_for(settings));
+    let page = known.unwrap_or_else(|| Rc::new(Document::new(sources, settings)));
+    *place = Some(Rc::clone(&page));
+    page
 }
 
 /// The web app manifest of the status page (server spec §8.3); its content type is [`MANIFEST_TYPE`].
 pub fn status_manifest(settings: &Settings<'_>) -> String {
     manifest::status(settings)
+}
+
+/// The web app manifest of the player page.
+pub fn player_manifest(settings: &Settings<'_>) -> String {
+    manifest::player(settings)
 }
 
 /// Content type of manifests.
@@ -87,40 +85,30 @@ mod tests {
     const SETTINGS: Settings<'static> = Settings {
         prefix: "",
         status_path: "/status",
+        player_path: "/player",
         log_level: 1,
         token: None,
     };
 
     #[test]
-    fn icons_have_the_size_in_their_name() {
-        for (name, size) in [("icon-192.png", 192), ("icon-512.png", 512)] {
-            let icon = asset(name).expect("an icon");
-            assert_eq!(icon.content_type, "image/png");
-            // The signature, then the header chunk with width and height (RFC 2083 §4.1.1).
-            assert_eq!(&icon.body[..8], b"\x89PNG\r\n\x1a\n");
-            let edge =
-                |at: usize| u32::from_be_bytes(icon.body[at..at + 4].try_into().expect("four"));
-            assert_eq!((edge(16), edge(20)), (size, size));
+    fn pages_are_kept_until_the_settings_change() {
+        for page in [Pages::status, Pages::player] {
+            let mut pages = Pages::default();
+            let first = page(&mut pages, &SETTINGS);
+            assert!(Rc::ptr_eq(&first, &page(&mut pages, &SETTINGS)));
+            let moved = Settings {
+                prefix: "/tv",
+                ..SETTINGS
+            };
+            let moved = page(&mut pages, &moved);
+            assert!(!Rc::ptr_eq(&first, &moved));
+            assert_ne!(first.validator(), moved.validator());
+            let verbose = Settings {
+                log_level: 4,
+                ..SETTINGS
+            };
+            let verbose = page(&mut pages, &verbose);
+            assert_ne!(first.validator(), verbose.validator());
         }
-        assert_eq!(asset("icon-256.png"), None);
-        assert_eq!(asset("../status.html"), None);
-    }
-
-    #[test]
-    fn page_is_kept_until_the_settings_change() {
-        let mut pages = Pages::default();
-        let first = pages.status(&SETTINGS);
-        assert!(Rc::ptr_eq(&first, &pages.status(&SETTINGS)));
-        let moved = pages.status(&Settings {
-            prefix: "/tv",
-            ..SETTINGS
-        });
-        assert!(!Rc::ptr_eq(&first, &moved));
-        assert_ne!(first.validator(), moved.validator());
-        let verbose = pages.status(&Settings {
-            log_level: 4,
-            ..SETTINGS
-        });
-        assert_ne!(first.validator(), verbose.validator());
     }
 }

@@ -45,7 +45,6 @@ static ABSENT: &[Absent] = &[
     option(Some('P'), "fcc-listen-port-range", "start[-end]"),
     option(Some('A'), "ffmpeg-args", "text"),
     option(Some('F'), "ffmpeg-path", "file"),
-    option(Some('p'), "player-page-path", "path"),
     option(Some('f'), "upstream-interface-fcc", "ifname"),
     flag('S', "video-snapshot"),
     flag('Z', "zerocopy-on-send"),

@@ -461,6 +461,18 @@ pub(super) static SETTINGS: &[Setting] = &[
         value: one!(status_page_path, parse::page_path, show::text),
     },
     Setting {
+        short: Some('p'),
+        long: "player-page-path",
+        place: Place::Global("player-page-path"),
+        argument: Argument::Named("path"),
+        default: Some("/player"),
+        range: None,
+        description: "where the player page is, below the prefix",
+        group: Group::Access,
+        applies: Applies::AtOnce,
+        value: one!(player_page_path, parse::page_path, show::text),
+    },
+    Setting {
         short: None,
         long: "use-relative-path-in-m3u",
         place: Place::Global("use-relative-path-in-m3u"),
@@ -720,6 +732,9 @@ mod tests {
             c.app_path_prefix = "/tv".into()
         }),
         ("status-page-path", "/", |c| c.status_page_path = "/".into()),
+        ("player-page-path", "/tv", |c| {
+            c.player_page_path = "/tv".into()
+        }),
         ("use-relative-path-in-m3u", "yes", |c| {
             c.use_relative_path_in_m3u = true
         }),

@@ -8,6 +8,7 @@ use crate::proto::seek::template;
 fn naming() -> Naming {
     Naming {
         status_page_path: "/status".to_owned(),
+        player_page_path: "/player".to_owned(),
         ..Naming::default()
     }
 }
