@@ -17,6 +17,7 @@ mod membership;
 mod notify;
 mod permission;
 mod pid_file;
+mod player_page;
 mod probe;
 mod process;
 mod proxy;
