@@ -191,6 +191,29 @@ fn gstreamer_plays_over_udp() {
     }
 }
 
+/// GStreamer says goodbye over RTCP and leaves the connection open.
+#[test]
+fn recording_that_is_over_ends_at_once() {
+    if !available() {
+        return;
+    }
+    let directory = TempDir::new();
+    let file = recording(&directory, 2, 2);
+    let server = Server::start(&[]);
+    for transport in ["tcp", "udp"] {
+        let peer = Peer::start(&file, transport, &[]);
+        let mut stream = server.ask(&peer.path());
+        read_head(&mut stream);
+        let began = Instant::now();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).expect("the end in time");
+        assert!(began.elapsed() < SOON, "{transport}: {:?}", began.elapsed());
+        peer.tool.stdout.wait("teardown");
+        assert_beginning(&bytes, &file);
+    }
+    server.stop_empty();
+}
+
 /// GStreamer cannot play this file any faster, and says so; the client is told what it gets.
 #[test]
 fn gstreamer_is_asked_for_a_scale_and_says_what_it_plays() {

@@ -1,4 +1,5 @@
-//! Receiver reports (RFC 3550 §6.4): some servers stop a UDP stream whose receiver is silent.
+//! Receiver reports (RFC 3550 §6.4): some servers stop a UDP stream whose receiver is silent. And what tells
+//! that a sender has no more (§6.6).
 //!
 //! Keeps the few numbers a report needs. Reports are sent at a fixed interval, for there is one receiver.
 
@@ -9,6 +10,7 @@ use super::super::rtp::{Rtp, distance};
 const RECEIVER_REPORT: u8 = 201;
 const SENDER_REPORT: u8 = 200;
 const SOURCE_DESCRIPTION: u8 = 202;
+const GOODBYE: u8 = 203;
 /// Clock of MPEG-TS in RTP, Hz (RFC 2250 §2).
 const CLOCK: u128 = 90_000;
 
@@ -160,9 +162,30 @@ impl Reception {
     }
 }
 
+/// Whether a compound packet says that `source` sends no more (RFC 3550 §6.6); any source if it is not known.
+pub fn says_goodbye(mut compound: &[u8], source: Option<u32>) -> bool {
+    while let Some((&[flags, kind, high, low], behind)) = compound.split_first_chunk::<4>() {
+        let bytes = usize::from(u16::from_be_bytes([high, low])) * 4;
+        let Some((body, rest)) = behind.split_at_checked(bytes).filter(|_| flags >> 6 == 2) else {
+            return false;
+        };
+        let mut sources = body
+            .chunks_exact(4)
+            .take(usize::from(flags & 0x1f))
+            .filter_map(|word| word.first_chunk::<4>().copied().map(u32::from_be_bytes));
+        if kind == GOODBYE && sources.any(|gone| source.is_none_or(|source| source == gone)) {
+            return true;
+        }
+        compound = rest;
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use proptest::prelude::*;
 
     use super::super::super::rtp;
     use super::*;
@@ -245,5 +268,29 @@ mod tests {
         reception.note_packet(at, &packet(10, 9000));
         let report = reception.report(now).unwrap();
         assert_eq!(report[20..24], 56u32.to_be_bytes());
+    }
+
+    #[test]
+    fn goodbye_is_found_behind_a_report_and_names_its_source() {
+        let report = b"\x80\xc8\x00\x06\xde\xad\xbe\xefNTP-TIMERTP-PCKTOCTS".as_slice();
+        let goodbye = b"\x82\xcb\x00\x03\x00\x00\x00\x01\xde\xad\xbe\xef\x03end".as_slice();
+        let both = [report, goodbye].concat();
+        assert!(says_goodbye(&both, Some(0xdead_beef)));
+        assert!(says_goodbye(&both, Some(1)));
+        assert!(says_goodbye(&both, None));
+        assert!(
+            !says_goodbye(&both, Some(0x0365_6e64)),
+            "the reason is no source"
+        );
+        assert!(!says_goodbye(report, None), "a report is none");
+        assert!(!says_goodbye(b"\x80\xcb\x00\x00", None), "nobody goes");
+        assert!(!says_goodbye(&both[..both.len() - 1], None), "cut");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_looked_through(bytes: Vec<u8>, source: Option<u32>) {
+            says_goodbye(&bytes, source);
+        }
     }
 }

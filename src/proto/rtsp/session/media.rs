@@ -11,10 +11,12 @@ use super::super::super::rtp::{self, Datagram};
 use super::super::super::url::Host;
 use super::super::interleaved::{Buffer, Slice};
 use super::super::metadata::{MediaTransport, Payload};
+use super::super::rtcp;
 use super::super::stun::{self, StunError, Transaction};
 use super::super::traversal::{Endpoint, PROBE_ROUNDS, RTCP_PROBE};
 use super::{
-    Action, STALL_WAIT, STUN_ATTEMPTS, STUN_WAIT, Session, Sockets, State, Step, Stun, UdpSocket,
+    Action, GOODBYE_WAIT, STALL_WAIT, STUN_ATTEMPTS, STUN_WAIT, Session, Sockets, State, Step,
+    Stun, UdpSocket,
 };
 
 impl Session {
@@ -45,6 +47,9 @@ impl Session {
         if socket == UdpSocket::Rtcp {
             if let Some(reception) = self.server.reception.as_mut().filter(|_| is_trusted) {
                 reception.note_control(now, datagram);
+                if rtcp::says_goodbye(datagram, self.server.source) {
+                    self.note_goodbye(now);
+                }
             }
             return;
         }
@@ -117,6 +122,22 @@ impl Session {
         }
     }
 
+    /// Takes a frame of the channel for RTCP.
+    pub(super) fn receive_control(&mut self, now: Instant, input: &[u8], frame: &Slice) {
+        if self.media_expected() == Some(MediaTransport::Interleaved)
+            && rtcp::says_goodbye(self.bytes(input, frame), self.server.source)
+        {
+            self.note_goodbye(now);
+        }
+    }
+
+    /// Servers leave the connection open at the end of a recording: this is how they tell.
+    fn note_goodbye(&mut self, now: Instant) {
+        debug!("RTSP: the sender says goodbye");
+        self.server.said_goodbye = true;
+        self.timers.media = Some(now + GOODBYE_WAIT);
+    }
+
     /// Media has come: says so the first time, and puts off the end of patience.
     fn note_media(
         &mut self,
@@ -130,6 +151,11 @@ impl Session {
             return;
         }
         self.timers.media = Some(now + STALL_WAIT);
+        self.server.said_goodbye = false;
+        self.server.source = match media {
+            Datagram::Rtp(rtp) => Some(rtp.ssrc),
+            _ => None,
+        };
         if self.announced {
             return;
         }

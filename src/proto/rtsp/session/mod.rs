@@ -54,6 +54,9 @@ pub const RECONNECT_WAIT: Duration = Duration::from_secs(3);
 pub const MEDIA_WAIT: Duration = Duration::from_secs(3);
 /// Longest silence once there was media. Chosen: recordings have holes, and a player waits about as long.
 pub const STALL_WAIT: Duration = Duration::from_secs(15);
+/// Once the sender has said goodbye (RTCP BYE), media that still comes within this time is taken: datagrams may be
+/// late, and some servers only change their source. Chosen: nobody waits this long at the end of a recording.
+pub const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 /// Longest time between keep-alives; a server with a short session timeout gets them at half of that.
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(30);
 /// Shortest time between keep-alives, for servers that announce nonsense.
@@ -217,6 +220,10 @@ struct Server {
     answerer: Option<Answerer>,
     metadata: Metadata,
     sender: Sender,
+    /// Who sends the media, as its last packet said.
+    source: Option<u32>,
+    /// Whether the sender has said goodbye, and sent nothing since.
+    said_goodbye: bool,
     reception: Option<Reception>,
 }
 
@@ -233,6 +240,8 @@ impl Server {
             answerer: None,
             metadata: Metadata::default(),
             sender: Sender::default(),
+            source: None,
+            said_goodbye: false,
             reception: None,
         }
     }
@@ -417,6 +426,9 @@ impl Session {
                 Ok(Some(Piece::Frame { channel, payload })) if channel == channels.media => {
                     self.receive_frame(now, bytes, payload, actions);
                 }
+                Ok(Some(Piece::Frame { channel, payload })) if channel == channels.control => {
+                    self.receive_control(now, bytes, &payload);
+                }
                 Ok(Some(Piece::Frame { .. })) => {}
                 Ok(Some(Piece::Message(slice))) => {
                     // Copied, since what it says changes the session; messages are rare.
@@ -505,12 +517,7 @@ impl Session {
             self.expire_wait(now, actions);
         }
         if !self.is_suspended() && due(&mut self.timers.media, now) {
-            let error = if self.announced {
-                Error::Stalled { wait: STALL_WAIT }
-            } else {
-                Error::NoMedia { wait: MEDIA_WAIT }
-            };
-            self.fail(now, error, actions);
+            self.expire_media(now, actions);
         }
         if due(&mut self.timers.keep_alive, now) {
             self.timers.keep_alive = Some(now + self.keep_alive_interval());
@@ -559,6 +566,15 @@ impl Session {
             State::TearingDown { .. } => 23,
             State::Done => 24,
         }
+    }
+
+    fn expire_media(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let error = match self.announced {
+            _ if self.server.said_goodbye => return self.end(now, actions),
+            true => Error::Stalled { wait: STALL_WAIT },
+            false => Error::NoMedia { wait: MEDIA_WAIT },
+        };
+        self.fail(now, error, actions);
     }
 
     /// The server has ended the media; its session may still be there.

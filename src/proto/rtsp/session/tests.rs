@@ -950,6 +950,59 @@ fn server_may_end_the_stream() {
     }
 }
 
+/// RTCP BYE of these sources.
+fn goodbye(sources: &[u32]) -> Vec<u8> {
+    let count = u8::try_from(sources.len()).unwrap();
+    let mut packet = vec![0x80 | count, 203, 0, count];
+    packet.extend(sources.iter().flat_map(|source| source.to_be_bytes()));
+    packet
+}
+
+#[test]
+fn goodbye_of_the_sender_ends_the_stream_although_the_connection_stays() {
+    let ended = |talk: &mut Talk| talk.wait(GOODBYE_WAIT);
+    let is_end = |said: &[String]| said.iter().any(|text| text == "end");
+    let mut talk = Talk::playing(TCP);
+    talk.receive(frame(0, &rtp_packet(1)));
+    assert_eq!(talk.receive(frame(1, &goodbye(&[1, 9]))), [""; 0]);
+    let said = ended(&mut talk);
+    assert!(
+        is_end(&said) && said[1].starts_with("send TEARDOWN "),
+        "{said:?}"
+    );
+
+    let mut talk = Talk::playing(UDP);
+    talk.datagram(UdpSocket::Rtp, PEER, &rtp_packet(1));
+    talk.datagram(UdpSocket::Rtcp, "203.0.113.9:1", &goodbye(&[9]));
+    assert!(!is_end(&ended(&mut talk)), "a stranger ends nothing");
+    talk.datagram(UdpSocket::Rtcp, PEER, &goodbye(&[9]));
+    assert_eq!(
+        talk.datagram(UdpSocket::Rtp, PEER, &rtp_packet(2)),
+        ["packet 2"],
+        "late media is taken, and may be of a new source"
+    );
+    assert!(!is_end(&ended(&mut talk)));
+    talk.datagram(UdpSocket::Rtcp, PEER, &goodbye(&[9]));
+    assert!(is_end(&ended(&mut talk)));
+
+    // Somebody else goes.
+    let mut talk = Talk::playing(TCP);
+    talk.receive(frame(0, &rtp_packet(1)));
+    talk.receive(frame(1, &goodbye(&[8])));
+    assert!(!is_end(&ended(&mut talk)));
+    // Bare media does not say whose it is.
+    talk.receive([frame(0, &ts(1)), frame(1, &goodbye(&[8]))].concat());
+    talk.pause(true);
+    assert!(!is_end(&talk.wait(60 * SECOND)), "media may still come");
+    talk.pause(false);
+    assert!(is_end(&ended(&mut talk)));
+
+    let mut talk = Talk::playing(TCP);
+    talk.receive(frame(1, &goodbye(&[9])));
+    let said = ended(&mut talk);
+    assert_eq!(said[0], "failed 503 server closed before any media");
+}
+
 #[test]
 fn recording_is_not_begun_again_by_a_redirect() {
     let mut talk = Talk::playing(TCP);
