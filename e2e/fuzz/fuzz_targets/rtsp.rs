@@ -70,7 +70,7 @@ fuzz_target!(|bytes: &[u8]| {
             9 => session.datagram(now, UdpSocket::Rtp, peer, input, &mut actions),
             10 => session.datagram(now, UdpSocket::Rtcp, peer, input, &mut actions),
             11 => session.connected(now, local, peer, &mut actions),
-            12 => session.finish(&mut actions),
+            12 => session.finish(now, &mut actions),
             13 => session.broken(now, &mut actions),
             14 => session.close(now, &mut actions),
             _ => session.connect_failed(now, ConnectError::Refused, &mut actions),

@@ -206,7 +206,8 @@ pub enum Piece {
 pub struct Splitter {
     /// The beginning of an item whose end has not arrived. At most [`CARRY_BYTES_MAX`] bytes.
     carry: Vec<u8>,
-    /// Items that were put together during this round. No longer than the carry plus one item.
+    /// Items that were put together during this round, no longer than the carry plus one item, and what was
+    /// adopted.
     joined: Vec<u8>,
     /// The last byte, if it belonged to nothing.
     lost: Option<u8>,
@@ -216,6 +217,16 @@ impl Splitter {
     /// Starts with new input: forgets what was joined before.
     pub fn begin(&mut self) {
         self.joined.clear();
+    }
+
+    /// Puts `bytes` behind what was joined.
+    pub fn adopt(&mut self, bytes: &[u8]) -> Slice {
+        let start = self.joined.len();
+        self.joined.extend_from_slice(bytes);
+        Slice {
+            buffer: Buffer::Joined,
+            range: start..self.joined.len(),
+        }
     }
 
     /// Forgets an unfinished item: the connection is a new one. What was joined stays good.

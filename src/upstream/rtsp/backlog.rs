@@ -1,8 +1,8 @@
 //! Media that was read and has no place in the pool yet.
 //!
-//! A frame may be larger than a buffer of a small pool, and media may come in one read with the answer to PLAY, for which
+//! A frame may be larger than a buffer of a small pool, and media may come before or with the answer to PLAY, for which
 //! no buffer is asked. Such media is kept here and handed on in pieces, whatever was to follow it comes behind, and
-//! nothing is read meanwhile: so this holds no more than one frame and one read.
+//! nothing is read meanwhile: so this holds no more than one frame, one read and what came before the answer.
 
 use super::super::Outcome;
 

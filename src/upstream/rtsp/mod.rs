@@ -366,7 +366,7 @@ impl RtspUpstream {
         if is_broken {
             self.session.broken(shared.now, &mut self.actions);
         } else {
-            self.session.finish(&mut self.actions);
+            self.session.finish(shared.now, &mut self.actions);
         }
         self.carry_out(shared, outcomes);
     }

@@ -1,5 +1,6 @@
 //! Media and what keeps it coming: frames, datagrams, probes, receiver reports, STUN.
 
+use std::mem;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::time::Instant;
@@ -13,10 +14,11 @@ use super::super::interleaved::{Buffer, Slice};
 use super::super::metadata::{MediaTransport, Payload};
 use super::super::rtcp;
 use super::super::stun::{self, StunError, Transaction};
+use super::super::transport::Choice;
 use super::super::traversal::{Endpoint, PROBE_ROUNDS, RTCP_PROBE};
 use super::{
-    Action, GOODBYE_WAIT, STALL_WAIT, STUN_ATTEMPTS, STUN_WAIT, Session, Sockets, State, Step,
-    Stun, UdpSocket,
+    Action, EARLY_BYTES_MAX, GOODBYE_WAIT, STALL_WAIT, STUN_ATTEMPTS, STUN_WAIT, Session, Sockets,
+    State, Step, Stun, UdpSocket,
 };
 
 impl Session {
@@ -64,11 +66,9 @@ impl Session {
             return;
         }
         let payload = payload(&media, datagram.len());
-        let first = (!self.announced)
-            .then(|| datagram.get(payload.clone()))
-            .flatten();
-        let looks_like_ts = first.is_some_and(mpegts::looks_like_ts);
-        self.note_media(now, &media, payload.is_empty(), looks_like_ts, actions);
+        if !payload.is_empty() {
+            self.note_media(now, &media, self.kind(&media, datagram), actions);
+        }
         if !self.announced {
             return;
         }
@@ -101,7 +101,9 @@ impl Session {
         frame: Slice,
         actions: &mut Vec<Action>,
     ) {
-        if self.media_expected() != Some(MediaTransport::Interleaved) {
+        let is_early = self.state == State::Asking(Step::Play)
+            && matches!(self.server.choice, Some(Choice::Interleaved(_)));
+        if !is_early && self.media_expected() != Some(MediaTransport::Interleaved) {
             return;
         }
         let bytes = self.bytes(input, &frame);
@@ -112,14 +114,40 @@ impl Session {
             );
         };
         let payload = payload(&media, bytes.len());
-        let first = (!self.announced)
-            .then(|| bytes.get(payload.clone()))
-            .flatten();
-        let looks_like_ts = first.is_some_and(mpegts::looks_like_ts);
-        self.note_media(now, &media, payload.is_empty(), looks_like_ts, actions);
-        if !payload.is_empty() {
-            actions.push(Action::Media(frame.part(payload)));
+        if payload.is_empty() {
+            return;
         }
+        let kind = self.kind(&media, bytes);
+        if is_early {
+            let bytes = bytes.get(payload).unwrap_or_default().to_vec();
+            return self.keep_early(&bytes, kind);
+        }
+        self.note_media(now, &media, kind, actions);
+        actions.push(Action::Media(frame.part(payload)));
+    }
+
+    /// Keeps media until PLAY is answered: only then is known what it is of, and whether it is wanted at all.
+    fn keep_early(&mut self, bytes: &[u8], kind: Option<Payload>) {
+        let server = &mut self.server;
+        if server.early.len() + bytes.len() > EARLY_BYTES_MAX {
+            debug!("RTSP: too much media before the answer to PLAY");
+            server.early.clear();
+        }
+        if server.early.is_empty() {
+            server.early_payload = kind;
+        }
+        server.early.extend_from_slice(bytes);
+    }
+
+    /// PLAY is answered: what came before is media.
+    pub(super) fn release_early(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let early = mem::take(&mut self.server.early);
+        if early.is_empty() {
+            return;
+        }
+        self.timers.media = Some(now + STALL_WAIT);
+        self.announce(self.server.early_payload, actions);
+        actions.push(Action::Media(self.splitter.adopt(&early)));
     }
 
     /// Takes a frame of the channel for RTCP.
@@ -143,30 +171,38 @@ impl Session {
         &mut self,
         now: Instant,
         media: &Datagram,
-        is_empty: bool,
-        looks_like_ts: bool,
+        kind: Option<Payload>,
         actions: &mut Vec<Action>,
     ) {
-        if is_empty {
-            return;
-        }
         self.timers.media = Some(now + STALL_WAIT);
         self.server.said_goodbye = false;
         self.server.source = match media {
             Datagram::Rtp(rtp) => Some(rtp.ssrc),
             _ => None,
         };
-        if self.announced {
+        self.announce(kind, actions);
+    }
+
+    /// Says, the first time, that media begins, and what is known of it.
+    fn announce(&mut self, kind: Option<Payload>, actions: &mut Vec<Action>) {
+        if mem::replace(&mut self.announced, true) {
             return;
         }
-        self.announced = true;
-        if looks_like_ts {
-            self.server.metadata.payload = Some(match media {
-                Datagram::Rtp(_) => Payload::Rtp,
-                _ => Payload::Direct,
-            });
+        let metadata = &mut self.server.metadata;
+        metadata.payload = kind.or(metadata.payload.take());
+        actions.push(Action::Playing(metadata.clone()));
+    }
+
+    /// What the first media of a session is, if it looks like MPEG-TS. Later it is of no interest.
+    fn kind(&self, media: &Datagram, bytes: &[u8]) -> Option<Payload> {
+        let payload = bytes.get(payload(media, bytes.len()))?;
+        if self.announced || !mpegts::looks_like_ts(payload) {
+            return None;
         }
-        actions.push(Action::Playing(self.server.metadata.clone()));
+        Some(match media {
+            Datagram::Rtp(_) => Payload::Rtp,
+            _ => Payload::Direct,
+        })
     }
 
     pub(super) fn endpoint(&self) -> Option<Endpoint> {

@@ -18,7 +18,7 @@ use super::super::transport::{self, Choice, Offer, TransportError};
 use super::super::url::{self, RequestUrl, Url};
 use super::{
     Action, Awaited, MEDIA_WAIT, REDIRECTS_MAX, REPORT_INTERVAL, Server, Session, Sockets, State,
-    Step, Stun, Timers,
+    Step, Stun,
 };
 
 impl Session {
@@ -123,6 +123,7 @@ impl Session {
                 let metadata = &mut self.server.metadata;
                 metadata.learn_playback(headers.get("Scale"), headers.get("Range"));
                 self.play(now);
+                self.release_early(now, actions);
             }
             Step::KeepAlive | Step::Teardown => {}
         }
@@ -313,13 +314,7 @@ impl Session {
         debug!("RTSP: redirected to {}:{}", url.host, url.port);
         self.visited.push(mem::replace(&mut self.url, url).request);
         self.server = Server::unknown();
-        self.awaited = None;
-        self.given_up = None;
-        self.timers = Timers {
-            stun: self.timers.stun,
-            ..Timers::default()
-        };
-        self.connect(now, actions);
+        self.start_over(now, actions);
     }
 
     /// Where a redirect leads, and its own `r2h-start` and `r2h-duration`.

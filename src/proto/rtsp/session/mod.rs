@@ -18,7 +18,8 @@
 //!                                                  Done ◀── from anywhere without a session at the server
 //! ```
 //!
-//! At most one request is outstanding, except that TEARDOWN does not wait. A 401 repeats the request.
+//! At most one request is outstanding, except that TEARDOWN does not wait. A 401 repeats the request; a server that
+//! closes the connection behind it is connected to again and asked from OPTIONS on.
 
 mod media;
 mod messages;
@@ -34,9 +35,9 @@ use super::super::rtp::Rtp;
 use super::super::url::Host;
 use super::auth::Answerer;
 use super::error::{ConnectError, Error};
-use super::interleaved::{Channels, Piece, Slice, Splitter};
+use super::interleaved::{Channels, PAYLOAD_BYTES_MAX, Piece, Slice, Splitter};
 use super::message::{Method, Value};
-use super::metadata::{MediaTransport, Metadata};
+use super::metadata::{MediaTransport, Metadata, Payload};
 use super::rtcp::Reception;
 use super::stun::{Mapped, Transaction};
 use super::transport::{Choice, Offer, UdpServer};
@@ -57,6 +58,15 @@ pub const STALL_WAIT: Duration = Duration::from_secs(15);
 /// Once the sender has said goodbye (RTCP BYE), media that still comes within this time is taken: datagrams may be
 /// late, and some servers only change their source. Chosen: nobody waits this long at the end of a recording.
 pub const GOODBYE_WAIT: Duration = Duration::from_secs(1);
+/// Most bytes of media kept that come before the answer to PLAY. Chosen: some servers send the two from different
+/// threads, so that a few packets overtake it.
+pub const EARLY_BYTES_MAX: usize = 64 << 10;
+
+const _: () = assert!(
+    PAYLOAD_BYTES_MAX <= EARLY_BYTES_MAX,
+    "any frame can be kept"
+);
+
 /// Longest time between keep-alives; a server with a short session timeout gets them at half of that.
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(30);
 /// Shortest time between keep-alives, for servers that announce nonsense.
@@ -69,6 +79,9 @@ pub const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 pub const STUN_WAIT: Duration = Duration::from_secs(1);
 /// STUN requests before going on without.
 pub const STUN_ATTEMPTS: u8 = 3;
+/// Connections made anew per session because the server closed one behind a challenge. Chosen: for OPTIONS, and for
+/// DESCRIBE with another challenge.
+pub const RECONNECTIONS_MAX: u8 = 2;
 /// Redirects followed per session.
 pub const REDIRECTS_MAX: usize = 5;
 
@@ -220,6 +233,10 @@ struct Server {
     answerer: Option<Answerer>,
     metadata: Metadata,
     sender: Sender,
+    /// Media that came before PLAY was answered, at most [`EARLY_BYTES_MAX`].
+    early: Vec<u8>,
+    /// What `early` is, if that is known.
+    early_payload: Option<Payload>,
     /// Who sends the media, as its last packet said.
     source: Option<u32>,
     /// Whether the sender has said goodbye, and sent nothing since.
@@ -240,6 +257,8 @@ impl Server {
             answerer: None,
             metadata: Metadata::default(),
             sender: Sender::default(),
+            early: Vec::new(),
+            early_payload: None,
             source: None,
             said_goodbye: false,
             reception: None,
@@ -302,6 +321,8 @@ pub struct Session {
     sockets: Sockets,
     stun: Stun,
     server: Server,
+    /// How often a connection was made in place of one that the server closed behind a challenge.
+    reconnections: u8,
     /// Whether `Playing` was said.
     announced: bool,
     /// Whether the client was told the end: `End`, `Failed`, `Described`, `Duration`.
@@ -327,6 +348,7 @@ impl Session {
             sockets: Sockets::None,
             stun: Stun::NotAsked,
             server: Server::unknown(),
+            reconnections: 0,
             announced: false,
             concluded: false,
         }
@@ -447,17 +469,18 @@ impl Session {
         self.splitter.joined()
     }
 
-    /// Bytes kept of what is not whole yet, at most [`CARRY_BYTES_MAX`](super::interleaved::CARRY_BYTES_MAX). The media
-    /// of the next [`Session::receive`] is no longer than these and its input.
+    /// Bytes kept of what is not whole yet, at most [`CARRY_BYTES_MAX`](super::interleaved::CARRY_BYTES_MAX), and of
+    /// media that came early. The media of the next [`Session::receive`] is no longer than these and its input.
     pub fn carried_bytes(&self) -> usize {
-        self.splitter.carried_bytes()
+        self.splitter.carried_bytes() + self.server.early.len()
     }
 
     /// The server has closed its side. What arrived before, on every socket, was given before.
-    pub fn finish(&mut self, actions: &mut Vec<Action>) {
+    pub fn finish(&mut self, now: Instant, actions: &mut Vec<Action>) {
         match self.state {
             State::New | State::Connecting | State::Reconnecting | State::Done => {}
             State::Leaving | State::TearingDown { .. } => self.done(actions),
+            _ if self.was_challenged() => self.connect_again(now, actions),
             _ => {
                 self.conclude_end(actions);
                 self.done(actions);
@@ -476,7 +499,7 @@ impl Session {
                 self.timers.wait = Some(now + RECONNECT_WAIT);
                 actions.push(self.connect_action());
             }
-            _ => self.finish(actions),
+            _ => self.finish(now, actions),
         }
     }
 

@@ -8,7 +8,8 @@ use super::super::error::{ConnectError, Error};
 use super::super::message::{Method, RequestHead, Value};
 use super::super::transport::Offer;
 use super::{
-    Action, Awaited, CONNECT_WAIT, KEEP_ALIVE_WAIT, REPLY_WAIT, Request, Session, State, Step,
+    Action, Awaited, CONNECT_WAIT, KEEP_ALIVE_WAIT, RECONNECTIONS_MAX, REPLY_WAIT, Request, Server,
+    Session, State, Step, Timers,
 };
 
 impl Session {
@@ -18,6 +19,38 @@ impl Session {
         self.timers.wait = Some(now + CONNECT_WAIT);
         self.splitter.reset();
         actions.push(self.connect_action());
+    }
+
+    /// Whether the outstanding request answers a challenge, and nothing is lost by asking it over another connection.
+    pub(super) fn was_challenged(&self) -> bool {
+        let is_early = matches!(
+            self.state,
+            State::Asking(Step::Options | Step::Describe | Step::Setup)
+        );
+        let answers = self.awaited.is_some_and(|awaited| awaited.answers > 0);
+        is_early && answers && self.reconnections < RECONNECTIONS_MAX
+    }
+
+    /// Starts over with the same server. Of all that is known only the answer to its challenge is kept.
+    pub(super) fn connect_again(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        debug!("RTSP: the server closed the connection behind a challenge");
+        self.reconnections += 1;
+        self.server = Server {
+            answerer: self.server.answerer.take(),
+            ..Server::unknown()
+        };
+        self.start_over(now, actions);
+    }
+
+    /// Connects to where we are, for a conversation from the beginning.
+    pub(super) fn start_over(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.awaited = None;
+        self.given_up = None;
+        self.timers = Timers {
+            stun: self.timers.stun,
+            ..Timers::default()
+        };
+        self.connect(now, actions);
     }
 
     pub(super) fn connect_action(&self) -> Action {

@@ -140,7 +140,7 @@ impl Talk {
     }
 
     fn finish(&mut self) -> Vec<String> {
-        self.call(|session, _, actions| session.finish(actions))
+        self.call(|session, now, actions| session.finish(now, actions))
     }
 
     fn broken(&mut self) -> Vec<String> {
@@ -358,6 +358,42 @@ fn interleaved_media_is_passed_on_in_order() {
         talk.wait(2 * SECOND)[0].lines().next(),
         Some("failed 503 no media for 15s")
     );
+}
+
+#[test]
+fn media_before_the_answer_to_play_is_kept_for_after_it() {
+    let asked = || {
+        let mut talk = Talk::to(URL);
+        for headers in ["", "", TCP] {
+            talk.answer(200, headers);
+        }
+        talk
+    };
+    let mut talk = asked();
+    let early = [frame(0, &rtp_packet(1)), frame(1, b"rtcp"), frame(0, &[])].concat();
+    for part in early.chunks(77) {
+        assert_eq!(talk.receive(part), [""; 0]);
+    }
+    assert_eq!(talk.receive(frame(0, &ts(2))), [""; 0]);
+    assert_eq!(talk.session.carried_bytes(), 3 * 188);
+    let rest = frame(0, &rtp_packet(2));
+    let answer = b"RTSP/1.0 200 OK\r\nScale: 1\r\n\r\n".to_vec();
+    let said = talk.receive([answer, rest].concat());
+    let playing = "playing rtsp tcp-interleaved mp2t-rtp 1";
+    assert_eq!(said, [playing, "media 564", "media 188"]);
+    assert_eq!(talk.session.carried_bytes(), 0);
+    // It counts as the first media, too.
+    let mut talk = asked();
+    talk.receive(frame(0, &ts(1)));
+    talk.answer(200, "");
+    assert_eq!(talk.wait(14 * SECOND), [""; 0]);
+    // A refusal is one all the same, and more than is kept is not kept.
+    let mut talk = asked();
+    for _ in 0..3 {
+        talk.receive(frame(0, &ts(300)));
+        assert!(talk.session.carried_bytes() <= EARLY_BYTES_MAX);
+    }
+    assert!(talk.answer(404, "")[0].starts_with("failed 503 "));
 }
 
 #[test]
@@ -689,6 +725,47 @@ fn scale_is_asked_of_play_alone_and_what_comes_of_it_is_told() {
         let with_scale = talk.sent.iter().filter(|request| request.contains("Scale"));
         assert_eq!(with_scale.count(), 1);
     }
+}
+
+/// Cameras do so.
+#[test]
+fn server_that_closes_behind_a_challenge_is_asked_again() {
+    let challenge = "WWW-Authenticate: Digest nonce=\"n\"\r\n";
+    for answered in 0..3 {
+        let mut talk = Talk::to("rtsp://u:p@192.0.2.1:8554/live/ch1");
+        for headers in ["", "", TCP].into_iter().take(answered) {
+            talk.answer(200, headers);
+        }
+        talk.answer(401, challenge);
+        let connects = ["connect 192.0.2.1:8554"];
+        let said = if answered == 1 {
+            talk.broken()
+        } else {
+            talk.finish()
+        };
+        assert_eq!(said, connects);
+        talk.connect();
+        assert!(talk.last().starts_with("OPTIONS "), "{}", talk.last());
+        for headers in ["", "", TCP, ""] {
+            assert!(talk.last().contains("\r\nAuthorization: Digest "));
+            talk.answer(200, headers);
+        }
+        assert_eq!(talk.session.state, State::Playing);
+    }
+    let mut talk = Talk::to("rtsp://u:p@192.0.2.1:8554/live/ch1");
+    for _ in 0..RECONNECTIONS_MAX {
+        talk.answer(401, challenge);
+        talk.finish();
+        talk.connect();
+    }
+    talk.answer(401, challenge);
+    assert_eq!(
+        talk.finish()[0],
+        "failed 503 server closed before any media"
+    );
+    // Without a challenge it is over at once.
+    let mut talk = Talk::to("rtsp://u:p@192.0.2.1:8554/live/ch1");
+    assert!(talk.finish()[0].starts_with("failed "));
 }
 
 #[test]
