@@ -174,12 +174,19 @@ impl Session {
         kind: Option<Payload>,
         actions: &mut Vec<Action>,
     ) {
-        self.timers.media = Some(now + STALL_WAIT);
-        self.server.said_goodbye = false;
-        self.server.source = match media {
+        let source = match media {
             Datagram::Rtp(rtp) => Some(rtp.ssrc),
             _ => None,
         };
+        // Datagrams that were sent before the goodbye may be read behind it.
+        self.server.said_goodbye &= source == self.server.source;
+        self.server.source = source;
+        let wait = if self.server.said_goodbye {
+            GOODBYE_WAIT
+        } else {
+            STALL_WAIT
+        };
+        self.timers.media = Some(now + wait);
         self.announce(kind, actions);
     }
 

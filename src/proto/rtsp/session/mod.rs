@@ -55,8 +55,8 @@ pub const RECONNECT_WAIT: Duration = Duration::from_secs(3);
 pub const MEDIA_WAIT: Duration = Duration::from_secs(3);
 /// Longest silence once there was media. Chosen: recordings have holes, and a player waits about as long.
 pub const STALL_WAIT: Duration = Duration::from_secs(15);
-/// Once the sender has said goodbye (RTCP BYE), media that still comes within this time is taken: datagrams may be
-/// late, and some servers only change their source. Chosen: nobody waits this long at the end of a recording.
+/// Once the sender has said goodbye (RTCP BYE), silence of this length is the end: datagrams may be late, and some
+/// servers only change their source. Chosen: longer than either takes, and short at the end of a recording.
 pub const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 /// Most bytes of media kept that come before the answer to PLAY. Chosen: some servers send the two from different
 /// threads, so that a few packets overtake it.
@@ -239,7 +239,7 @@ struct Server {
     early_payload: Option<Payload>,
     /// Who sends the media, as its last packet said.
     source: Option<u32>,
-    /// Whether the sender has said goodbye, and sent nothing since.
+    /// Whether that source has said goodbye.
     said_goodbye: bool,
     reception: Option<Reception>,
 }
