@@ -73,7 +73,8 @@ pub struct Head<'a> {
 ///
 /// - `Malformed`: not a request line of method, target and version separated by single spaces; a target
 ///   with control characters or that is not UTF-8; a header that breaks RFC 9112 §5, white space before the
-///   colon and folded lines included; more than one `Host`, or none in HTTP/1.1 or later (§3.2).
+///   colon and folded lines included; more than one `Host`, one that cannot be a host, or none in HTTP/1.1 or
+///   later (§3.2).
 /// - `TargetTooLong`, `HeadTooLong`: as soon as the bytes of `input` prove it.
 /// - `TooManyHeaders`: once the head is complete.
 /// - `Version`: a well-formed version other than `HTTP/1.x`.
@@ -167,11 +168,23 @@ fn split_request_line(line: &[u8]) -> Result<RawRequestLine<'_>, HeadError> {
 
 /// RFC 9112 §3.2: more than one `Host` is refused in any version, none from HTTP/1.1 on.
 fn check_host(headers: &Headers<'_>, minor_version: u8) -> Result<(), HeadError> {
-    match headers.all("host").count() {
-        0 if minor_version > 0 => Err(HeadError::Malformed("Host is missing")),
-        0 | 1 => Ok(()),
-        _ => Err(HeadError::Malformed("Host is repeated")),
+    let mut hosts = headers.all("host");
+    match (hosts.next(), hosts.next()) {
+        (None, _) if minor_version > 0 => Err(HeadError::Malformed("Host is missing")),
+        (_, Some(_)) => Err(HeadError::Malformed("Host is repeated")),
+        (Some(host), None) if !is_authority(host) => {
+            Err(HeadError::Malformed("Host is no host and port"))
+        }
+        _ => Ok(()),
     }
+}
+
+/// Whether `host` has only what may stand in host and port (RFC 3986 §3.2.2), of which links are made. It may be empty
+/// (RFC 9112 §3.2), and some clients write names that are not ASCII as they are.
+fn is_authority(host: &[u8]) -> bool {
+    host.iter().all(|&byte| {
+        byte.is_ascii_alphanumeric() || byte >= 0x80 || b"-._~!$&'()*+,;=%:[]".contains(&byte)
+    })
 }
 
 #[cfg(test)]
@@ -268,6 +281,19 @@ mod tests {
         assert_eq!(status("GET / HTTP/1.1\r\n\r\n"), 400);
         assert_eq!(status("GET / HTTP/1.1\r\nHost: a\r\nhOST: a\r\n\r\n"), 400);
         assert_eq!(status("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"), 400);
+        for host in ["a b", "a/b", "u@a", "a?b", "<a>", "a\tb", "a\"b"] {
+            let input = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            assert_eq!(status(input), 400, "{host}");
+        }
+        for host in [
+            "",
+            "tv_1:5140",
+            "[fe80::1%25eth0]:80",
+            "fe80::1",
+            "b\u{fc}cher.example",
+        ] {
+            complete(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+        }
         assert!(decode(b"GET / HTTP/1.0\r\n\r\n").unwrap().is_some());
     }
 
