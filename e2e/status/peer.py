@@ -173,6 +173,13 @@ def case_api(port):
         refused(400, "Invalid log level (must be 0-4)", "PUT", "log-level", f"level={level}")
     for headers in [{"Origin": "http://evil.test"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}]:
         refused(403, "Requests from other sites are not accepted", "POST", "clear-logs", None, headers)
+    with socket.create_connection(("127.0.0.1", port), 10) as patient:
+        head = "PUT /status/api/log-level HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\nExpect: 100-continue\r\n\r\n"
+        patient.sendall(head.encode())
+        asked = patient.recv(4096)
+        assert asked == b"HTTP/1.1 100 Continue\r\n\r\n", asked
+        patient.sendall(b"level=x")
+        assert patient.recv(4096).startswith(b"HTTP/1.1 400 ")
     own = {"Origin": f"http://127.0.0.1:{port}", "Host": f"127.0.0.1:{port}"}
     done("Logs cleared", "POST", "clear-logs", None, own)
     assert ask(port, "POST", "/status/api/other")[0] == 404

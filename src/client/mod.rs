@@ -114,6 +114,13 @@ impl Request {
         self.headers.get(name)
     }
 
+    /// Whether the client waits to be told that its body is wanted (RFC 9110 §10.1.1).
+    pub fn expects_continue(&self) -> bool {
+        let is_continue = |element: &[u8]| element.eq_ignore_ascii_case(b"100-continue");
+        let mut expectations = self.headers.all("expect").flat_map(http::list_elements);
+        self.minor_version > 0 && expectations.any(is_continue)
+    }
+
     /// Whether the client would send another request over the same connection (RFC 9112 §9.3).
     pub fn wants_keep_alive(&self) -> bool {
         let says = |wanted: &str| {

@@ -6,6 +6,9 @@ use crate::config::Config;
 use crate::proto::rewrite::token::TOKEN_NAME;
 use crate::status::api::Reply;
 
+/// Asks a client that waits for it to send its body (RFC 9110 §15.2.1).
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// A status that flowgate answers with itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {

@@ -491,6 +491,12 @@ impl Router {
             sink.client.begin_body(request.framing, self.shared.now);
             let bytes = Vec::new();
             sink.form = Some(Box::new(Form { call, bytes }));
+            // Without memory for this, the client sends the form after a while all the same.
+            if request.expects_continue()
+                && let Some(interim) = self.shared.pool.copy_reserved(response::CONTINUE)
+            {
+                sink.client.push_interim(interim, self.shared.now);
+            }
         }
     }
 
