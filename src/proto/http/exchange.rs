@@ -69,13 +69,13 @@ impl Exchange {
         let encoding = head.headers.get("content-encoding").unwrap_or_default();
         if !fits
             || self.links.is_none()
-            || !playlist::has_whole_body(head.status)
+            || !playlist::has_whole_body(head.status, head.headers.get("content-range"))
             || !playlist::is_playlist(self.url.target(), content_type)
             || !content::can_decode(encoding)
         {
             return None;
         }
-        let mut rewritten = ReplyHeadBuilder::new(head);
+        let mut rewritten = ReplyHeadBuilder::whole(head);
         let mut untouched = ReplyHeadBuilder::new(head);
         for (name, value) in relay::end_to_end(&head.headers) {
             if playlist::keeps_response_header(name) {

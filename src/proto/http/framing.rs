@@ -2,7 +2,7 @@
 //!
 //! Two readers of one connection that disagree on this can be made to see different requests: request
 //! smuggling. So there is exactly one way to say each thing here, and everything else is refused, also what
-//! RFC 9112 would let a recipient repair. Whoever forwards a message writes `Content-Length` or
+//! RFC 9112 would let a recipient repair, but for a playlist that is written anew as a whole. Whoever forwards a message writes `Content-Length` or
 //! `Transfer-Encoding` anew from the [`Framing`], never from the header that was received.
 
 use std::fmt;
@@ -61,6 +61,21 @@ pub fn response_framing(
     }
     let announced = announced_framing(&head.headers, head.minor_version)?;
     Ok(announced.unwrap_or(Framing::UntilClose))
+}
+
+/// As [`response_framing`] for a response with both `Content-Length` and `Transfer-Encoding`, of which the latter is
+/// believed (RFC 9112 §6.3 item 3). Only for a body that is gathered here and goes on with a length of its own, over
+/// a connection that is then closed: nobody else can read the response another way.
+///
+/// # Errors
+///
+/// As [`response_framing`].
+pub(super) fn coded_framing(head: &ResponseHead<'_>) -> Result<Framing, FramingError> {
+    if head.minor_version == 0 {
+        return Err(FramingError::CodingInOldVersion);
+    }
+    check_codings(&head.headers)?;
+    Ok(Framing::Chunked)
 }
 
 /// The value of `Content-Length`, at most [`BODY_BYTES_MAX`]; `None` if there is none.

@@ -149,6 +149,18 @@ impl ReplyHeadBuilder {
         })
     }
 
+    /// As [`ReplyHeadBuilder::new`], for a body that is no part any more: 206 becomes 200.
+    pub(super) fn whole(head: &ResponseHead<'_>) -> Self {
+        if head.status != 206 {
+            return Self::new(head);
+        }
+        Self::new(&ResponseHead {
+            status: 200,
+            reason: b"OK",
+            ..head.clone()
+        })
+    }
+
     /// Appends a header.
     pub(super) fn header(&mut self, name: &str, value: &[u8]) {
         push_header(&mut self.0.bytes, name, value);

@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::exchange::{Exchange, PlaylistHead};
+use super::framing::coded_framing;
 use super::relay::{self, ReplyHead};
 use super::{Body, BodyError, Framing, FramingError, HeadError, Relay, ResponseHead};
 use super::{decode_response, response_framing};
@@ -260,9 +261,18 @@ impl Session {
             }
             _ => {}
         }
-        let framing =
-            response_framing(head, self.exchange.is_head).map_err(SessionError::Framing)?;
-        let persistent = framing != Framing::UntilClose && relay::is_persistent(head);
+        let mut framing = response_framing(head, self.exchange.is_head);
+        let is_doubtful = framing == Err(FramingError::LengthAndCoding)
+            && self
+                .exchange
+                .playlist_head(head, Framing::Chunked)
+                .is_some();
+        if is_doubtful {
+            framing = coded_framing(head);
+        }
+        let framing = framing.map_err(SessionError::Framing)?;
+        let persistent =
+            framing != Framing::UntilClose && !is_doubtful && relay::is_persistent(head);
         if let Some(playlist) = self.exchange.playlist_head(head, framing) {
             self.state = State::Collecting(Box::new(Collecting {
                 body: Body::new(framing),
@@ -671,6 +681,45 @@ mod tests {
         }
     }
 
+    /// Players ask for `bytes=0-` before they know what they get.
+    #[test]
+    fn part_that_is_the_whole_playlist_is_rewritten_as_the_whole() {
+        let last = PLAYLIST.len() - 1;
+        let response = format!(
+            "HTTP/1.1 206 Partial Content\r\nContent-Type: audio/mpegurl\r\n\
+             Content-Range: bytes 0-{last}/{}\r\nContent-Length: {}\r\n\r\n{PLAYLIST}",
+            PLAYLIST.len(),
+            PLAYLIST.len()
+        );
+        let seen = get("/live/x", &response);
+        assert!(
+            seen.head().starts_with("HTTP/1.1 200 OK\r\n"),
+            "{}",
+            seen.head()
+        );
+        assert!(!seen.head().contains("Content-Range"));
+        assert_eq!(seen.outcome(), (REWRITTEN, Some(Ok(true))));
+    }
+
+    #[test]
+    fn playlist_in_chunks_may_name_a_length_too_and_ends_its_connection() {
+        let with = |headers: &str| {
+            format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{headers}\r\n{:x}\r\n{PLAYLIST}\r\n0\r\n\r\n",
+                PLAYLIST.len()
+            )
+        };
+        let chunked = with("Transfer-Encoding: chunked\r\n");
+        let seen = get("/live/x.m3u8", &chunked);
+        assert_eq!(seen.outcome(), (REWRITTEN, Some(Ok(false))));
+        let refused = |seen: Seen| matches!(seen.end, Some(Err(SessionError::Framing(_))));
+        assert!(refused(get("/live/x.ts", &chunked)), "not gathered");
+        let gzip = with("Transfer-Encoding: gzip, chunked\r\n");
+        assert!(refused(get("/live/x.m3u8", &gzip)));
+        let old = chunked.replace("HTTP/1.1", "HTTP/1.0");
+        assert!(refused(get("/live/x.m3u8", &old)));
+    }
+
     #[test]
     fn what_is_no_whole_playlist_is_not_rewritten() {
         let with = |line: &str| {
@@ -690,6 +739,8 @@ mod tests {
         }
         let by_type = with("200 OK\r\nContent-Type: Audio/MPEGURL; charset=utf-8");
         assert_eq!(get("/live/x", &by_type).body(), REWRITTEN);
+        let part = with("206 Partial Content\r\nContent-Range: bytes 1-16/17");
+        assert_eq!(get("/live/x.m3u8", &part).body(), PLAYLIST);
         let empty = get("/x.m3u8", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         assert_eq!(empty.outcome(), ("", Some(Ok(true))));
         let long = format!(

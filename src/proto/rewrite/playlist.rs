@@ -79,10 +79,31 @@ pub fn is_playlist_path(target: &str) -> bool {
     })
 }
 
-/// Whether an answer of this status has a whole playlist as its body: any success but the bodyless ones and
-/// 206, since a part of a playlist cannot be rewritten and still be that part.
-pub fn has_whole_body(status: u16) -> bool {
-    (200..300).contains(&status) && !matches!(status, 204..=206)
+/// Whether an answer of this status has a whole playlist as its body: any success but the bodyless ones. A part of a
+/// playlist cannot be rewritten and still be that part; but players ask for `bytes=0-` before they know what they get,
+/// and then the part is the whole, as `content_range` tells.
+pub fn has_whole_body(status: u16, content_range: Option<&str>) -> bool {
+    match status {
+        204 | 205 => false,
+        206 => content_range.is_some_and(is_whole_range),
+        _ => (200..300).contains(&status),
+    }
+}
+
+/// Whether a `Content-Range` (RFC 9110 §14.4) goes from the first byte to the last.
+fn is_whole_range(value: &str) -> bool {
+    let number = |text: &str| {
+        let is_decimal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u64>().ok().filter(|_| is_decimal)
+    };
+    let parts = value.trim().split_once(' ').and_then(|(unit, range)| {
+        let (first, behind) = range.split_once('-')?;
+        let (last, complete) = behind.split_once('/')?;
+        Some((unit, number(first)?, number(last)?, number(complete)?))
+    });
+    parts.is_some_and(|(unit, first, last, complete)| {
+        unit.eq_ignore_ascii_case("bytes") && first == 0 && last.checked_add(1) == Some(complete)
+    })
 }
 
 /// Whether a request header is forwarded with a request for a playlist ([`is_playlist_path`]).
@@ -491,11 +512,29 @@ mod tests {
     #[test]
     fn parts_and_empty_answers_are_not_playlists() {
         let whole: Vec<u16> = (100..600)
-            .filter(|&status| has_whole_body(status))
+            .filter(|&status| has_whole_body(status, None))
             .collect();
         assert!(whole.contains(&200) && whole.contains(&203) && whole.contains(&299));
         for status in [100, 199, 204, 205, 206, 300, 302, 404] {
             assert!(!whole.contains(&status), "{status}");
+        }
+    }
+
+    #[test]
+    fn part_that_is_the_whole_is_told_from_others() {
+        for (range, whole) in [
+            ("bytes 0-12/13", true),
+            ("Bytes 0-12/13", true),
+            ("bytes 0-12/14", false),
+            ("bytes 1-12/13", false),
+            ("bytes 0-12/*", false),
+            ("bytes */13", false),
+            ("items 0-12/13", false),
+            ("bytes +0-12/13", false),
+            ("bytes 0-18446744073709551615/0", false),
+            ("", false),
+        ] {
+            assert_eq!(has_whole_body(206, Some(range)), whole, "{range}");
         }
     }
 
