@@ -51,7 +51,7 @@ pub(super) fn help(program: &str) -> String {
             text.push('\n');
         }
     }
-    text.push_str("\nUnderstood, but without effect in this version:\n");
+    text.push_str("\nUnderstood, but without effect:\n");
     for absent in understood().filter(|option| matches!(option, OptionSpec::Absent(_))) {
         text.push_str(&absent.usage());
         text.push('\n');

@@ -121,10 +121,10 @@ pub fn parse<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Result<Inv
                     .map_err(refused)?;
                 invocation.given.push((setting, text));
             }
-            OptionSpec::Absent(_) => invocation.notices.push(notice(format!(
-                "{} has no effect in this version",
-                option.names()
-            ))),
+            OptionSpec::Absent(absent) => {
+                let text = format!("{} {}", option.names(), absent.notice());
+                invocation.notices.push(notice(text));
+            }
             OptionSpec::Action(action) => match action.effect {
                 Effect::Config => {
                     let file = config_file(&value, invocation.files.len()).map_err(refused)?;

@@ -9,7 +9,7 @@ pub enum OptionSpec {
     Setting(&'static Setting),
     /// It says what to do.
     Action(&'static Action),
-    /// It has no effect in this version, but is understood.
+    /// It has no effect, but is understood.
     Absent(&'static Absent),
 }
 
@@ -127,7 +127,7 @@ impl OptionSpec {
         match self {
             OptionSpec::Setting(setting) => setting.description,
             OptionSpec::Action(action) => action.description,
-            OptionSpec::Absent(_) => "no effect in this version",
+            OptionSpec::Absent(_) => "no effect",
         }
     }
 

@@ -95,7 +95,7 @@ pub fn apply(draft: &mut Draft, bytes: &[u8], index: usize, path: &Path) -> Vec<
 fn global(draft: &mut Draft, key: &str, value: &str, source: Source) -> Result<(), Problem> {
     let Some(setting) = by_key(key) else {
         return Err(match absent_by_key(key) {
-            Some(absent) => notice(format!("{} has no effect in this version", absent.name)),
+            Some(absent) => notice(format!("{} {}", absent.name, absent.notice())),
             None => wrong(None, format!("{} is not a key of [global]", quoted(key))),
         });
     };

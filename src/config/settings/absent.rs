@@ -1,5 +1,5 @@
-//! What the compatible router can do and this version cannot: options and keys that are understood but have no
-//! effect, so that scripts and files that hold them go on working, and are told.
+//! Options and keys of the compatible router that are understood but have no effect, so that scripts and files that
+//! hold them go on working, and are told: what it can do and this version cannot, and what is decided elsewhere here.
 //!
 //! An entry goes away when its setting joins [the table](super::settings).
 
@@ -12,6 +12,18 @@ pub struct Absent {
     pub name: &'static str,
     /// What the value of the option is called; `None` for a flag.
     pub argument: Option<&'static str>,
+    /// What is done instead, for what nobody has to ask for; `None` if this version cannot do it.
+    pub instead: Option<&'static str>,
+}
+
+impl Absent {
+    /// What to tell whoever has used it, after its name.
+    pub fn notice(&self) -> String {
+        match self.instead {
+            None => "has no effect in this version".to_owned(),
+            Some(instead) => format!("has no effect: {instead}"),
+        }
+    }
 }
 
 /// All of them, in the order of their names.
@@ -30,6 +42,7 @@ const fn option(short: Option<char>, name: &'static str, argument: &'static str)
         short,
         name,
         argument: Some(argument),
+        instead: None,
     }
 }
 
@@ -38,6 +51,7 @@ const fn flag(short: char, name: &'static str) -> Absent {
         short: Some(short),
         name,
         argument: None,
+        instead: None,
     }
 }
 
@@ -47,7 +61,13 @@ static ABSENT: &[Absent] = &[
     option(Some('F'), "ffmpeg-path", "file"),
     option(Some('f'), "upstream-interface-fcc", "ifname"),
     flag('S', "video-snapshot"),
-    flag('Z', "zerocopy-on-send"),
+    Absent {
+        instead: Some(
+            "bodies are passed on with splice, and channels with many clients sent with sendfile, without being \
+             copied, wherever that pays",
+        ),
+        ..flag('Z', "zerocopy-on-send")
+    },
 ];
 
 #[cfg(test)]
