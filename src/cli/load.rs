@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Invocation;
 use crate::access_log::Format;
 use crate::config::problem::shown;
-use crate::config::settings::{by_key, listen};
+use crate::config::settings::{Setting, by_key, listen, settings};
 use crate::config::{Config, Draft, Problem, Severity, Source, Sources, file, file_text};
 
 /// Where a file is looked for if the command line names none; the first that exists is read. The second is the
@@ -40,7 +40,8 @@ impl Invocation {
     ///
     /// # Errors
     ///
-    /// All problems, if one is fatal: a file cannot be read, or no line of `[bind]` can be used.
+    /// All problems, if one is fatal: a file cannot be read, no line of `[bind]` can be used, or a value that says who
+    /// may do what is wrong.
     pub fn load(&self) -> Result<Loaded, Vec<Problem>> {
         self.load_with(&file::read, Severity::Fatal)
     }
@@ -90,6 +91,7 @@ impl Invocation {
             let text = "no line of [bind] can be used, and nobody asked to listen on all addresses instead";
             problems.push(Problem::of_all(Severity::Fatal, text.to_owned()));
         }
+        problems.extend(lost_guards(&problems, &sources, &files));
         if problems.iter().any(|problem| problem.severity >= refused) {
             return Err(problems);
         }
@@ -136,6 +138,37 @@ impl Invocation {
 
 /// How a file is read; tests have their own.
 pub(super) type Read<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
+
+/// Values left out that were to keep somebody out, unless the command line or a later file says another one.
+fn lost_guards(problems: &[Problem], sources: &Sources, files: &[PathBuf]) -> Vec<Problem> {
+    let is_lost = |setting: &Setting| {
+        let wrong = problems
+            .iter()
+            .filter(|problem| problem.severity == Severity::Wrong)
+            .filter(|problem| problem.subject == Some(setting.subject()))
+            .filter_map(|problem| problem.place.as_ref());
+        let wrong_file = wrong
+            .filter_map(|(path, _)| files.iter().rposition(|file| file == path))
+            .max();
+        match sources.of(setting) {
+            Source::CommandLine => false,
+            Source::File { file, .. } => wrong_file >= Some(file),
+            Source::Default => wrong_file.is_some(),
+        }
+    };
+    let guards = settings().iter().filter(|setting| setting.is_guard());
+    let mut lost: Vec<&str> = guards
+        .filter(|setting| is_lost(setting))
+        .map(Setting::subject)
+        .collect();
+    lost.dedup();
+    lost.into_iter()
+        .map(|subject| {
+            let text = format!("{subject} says who may do what, so there is no start without it");
+            Problem::of_all(Severity::Fatal, text)
+        })
+        .collect()
+}
 
 /// Names in `log-format` that stand for nothing are written as they are, which is rarely meant.
 fn doubtful_log_format(config: &Config, sources: &Sources, files: &[PathBuf]) -> Option<Problem> {
@@ -321,6 +354,42 @@ mod tests {
         assert_eq!(addresses(&loaded), ["*:4"]);
         let half = ("f", Some("[bind]\nx y\n* 6\n"));
         assert_eq!(addresses(&load(&["-c", "f"], &[half])), ["*:6"]);
+    }
+
+    #[test]
+    fn start_is_refused_without_a_value_that_keeps_somebody_out() {
+        for (line, subject) in [
+            ("hostname = a b", "hostname"),
+            ("r2h-token = \u{1}", "r2h-token"),
+            ("status-auth = nobody", "status-auth"),
+            ("udpxy = never", "udpxy"),
+            ("unix-mode = rw", "unix-mode"),
+            ("upstream-deny = /x/", "upstream-policy"),
+            ("user = a b c", "user"),
+        ] {
+            let text: &'static str = format!("[global]\n{line}\nmaxclients = 7\n").leak();
+            let told = refused(&["-c", "f"], &[("f", Some(text))]);
+            assert_eq!(told.len(), 2, "{told:?}");
+            assert!(
+                told[1].starts_with(&format!("{subject} says who")),
+                "{told:?}"
+            );
+        }
+        let bad = ("f", Some("[global]\nr2h-token = \u{1}\n"));
+        let again = ("g", Some("[global]\nr2h-token = s\n"));
+        assert!(
+            load(&["-c", "f", "-T", "s"], &[bad])
+                .config
+                .r2h_token
+                .is_some()
+        );
+        assert!(
+            load(&["-c", "f", "-c", "g"], &[bad, again])
+                .config
+                .r2h_token
+                .is_some()
+        );
+        assert_eq!(refused(&["-c", "g", "-c", "f"], &[bad, again]).len(), 2);
     }
 
     #[test]

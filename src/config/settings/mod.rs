@@ -116,6 +116,17 @@ pub enum Value {
     },
 }
 
+/// The [subjects](Setting::subject) of the settings that say who may do what.
+const GUARDS: &[&str] = &[
+    "hostname",
+    "r2h-token",
+    "status-auth",
+    "udpxy",
+    "unix-mode",
+    "upstream-policy",
+    "user",
+];
+
 /// All settings, in the order of the help text.
 pub fn settings() -> &'static [Setting] {
     table::SETTINGS
@@ -158,6 +169,12 @@ impl Setting {
             (Value::One { .. }, Place::Global(key)) => key,
             (Value::One { .. }, Place::Bind) => self.long,
         }
+    }
+
+    /// Whether it says who may do what, so that to go on without a value meant for it would let in whom that was to
+    /// keep out.
+    pub fn is_guard(&self) -> bool {
+        GUARDS.contains(&self.subject())
     }
 
     /// The value in effect, as a text to compare: equal texts mean equal values.
@@ -204,6 +221,17 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_guard_is_a_setting() {
+        for guard in GUARDS {
+            let mut settings = settings().iter();
+            assert!(
+                settings.any(|setting| setting.subject() == *guard),
+                "{guard}"
+            );
+        }
+    }
 
     #[test]
     fn changes_are_told_once_each_with_what_they_take() {
