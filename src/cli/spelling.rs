@@ -95,28 +95,70 @@ fn spell_out_bundle(bundle: &str, spelt: &mut Vec<String>) -> Result<bool, CliEr
     Ok(false)
 }
 
-/// The option of this long name, or of the only long name that begins so.
+/// The option of this long name, or of the only long name that begins so. What was unique among the options of the
+/// compatible router stays so, whatever has been added.
 fn by_prefix(name: &str) -> Result<OptionSpec, CliError> {
     let exact = understood().find(|option| option.long() == name);
     if let Some(option) = exact {
         return Ok(option);
     }
-    let mut candidates =
-        understood().filter(|option| !name.is_empty() && option.long().starts_with(name));
+    let begins_so = |option: &OptionSpec| !name.is_empty() && option.long().starts_with(name);
+    let candidates: Vec<OptionSpec> = understood().filter(begins_so).collect();
+    let mut compatible = candidates
+        .iter()
+        .filter(|option| COMPATIBLE.contains(&option.long()));
     let typed = format!("--{name}");
-    match (candidates.next(), candidates.next()) {
-        (Some(option), None) => Ok(option),
-        (Some(first), Some(second)) => Err(CliError::Ambiguous {
+    match (&candidates[..], compatible.next(), compatible.next()) {
+        ([], ..) => Err(CliError::Unknown(typed)),
+        ([option], ..) | (_, Some(option), None) => Ok(*option),
+        _ => Err(CliError::Ambiguous {
             typed,
-            candidates: [first, second]
-                .into_iter()
-                .chain(candidates)
-                .map(OptionSpec::long)
-                .collect(),
+            candidates: candidates.into_iter().map(OptionSpec::long).collect(),
         }),
-        (None, _) => Err(CliError::Unknown(typed)),
     }
 }
+
+/// The long names of the compatible router (server spec 2.2).
+const COMPATIBLE: &[&str] = &[
+    "access-log",
+    "app-path-prefix",
+    "buffer-pool-max-size",
+    "config",
+    "cors-allow-origin",
+    "external-m3u",
+    "external-m3u-update-interval",
+    "fcc-listen-port-range",
+    "ffmpeg-args",
+    "ffmpeg-path",
+    "help",
+    "hostname",
+    "http-proxy-user-agent",
+    "listen",
+    "log-format",
+    "maxclients",
+    "mcast-rejoin-interval",
+    "noconfig",
+    "noudpxy",
+    "pid-file",
+    "player-page-path",
+    "quiet",
+    "r2h-token",
+    "rtsp-stun-server",
+    "rtsp-user-agent",
+    "status-page-path",
+    "udp-rcvbuf-size",
+    "upstream-interface",
+    "upstream-interface-fcc",
+    "upstream-interface-http",
+    "upstream-interface-multicast",
+    "upstream-interface-rtsp",
+    "use-relative-path-in-m3u",
+    "verbose",
+    "video-snapshot",
+    "workers",
+    "xff",
+    "zerocopy-on-send",
+];
 
 fn explain(fail: Fail) -> CliError {
     let named = |name: &str| {
@@ -160,4 +202,16 @@ fn in_order(matches: &Matches) -> Vec<(OptionSpec, String)> {
         .into_iter()
         .map(|(_, option, value)| (option, value))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_the_compatible_router_are_understood() {
+        for name in COMPATIBLE {
+            assert!(understood().any(|option| option.long() == *name), "{name}");
+        }
+    }
 }

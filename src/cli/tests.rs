@@ -309,9 +309,24 @@ fn exact_name_beats_longer_names() {
 }
 
 #[test]
+fn prefix_that_names_one_option_of_the_compatible_router_means_that() {
+    for (prefix, name) in [
+        ("--status=/a", "--status-page-path=/a"),
+        ("--log=$host", "--log-format=$host"),
+        ("--http=a", "--http-proxy-user-agent=a"),
+        ("--ver=4", "--verbose=4"),
+        ("--us", "--use-relative-path-in-m3u"),
+    ] {
+        assert_eq!(run(&[prefix]), run(&[name]), "{prefix}");
+        assert_ne!(run(&[prefix]), run(&[]), "{prefix}");
+    }
+    // One that was added still has its name.
+    assert!(run(&["--user=1"]).user.is_some());
+}
+
+#[test]
 fn ambiguous_prefix_lists_the_candidates() {
     for (arg, error) in [
-        ("--ver", "\"--ver\" may be --verbose or --version"),
         (
             "--no=1",
             "\"--no\" may be --noudpxy, --no-data-timeout or --noconfig",
