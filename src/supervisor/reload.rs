@@ -77,9 +77,7 @@ impl Supervisor {
 
         let authorities = authorities(&loaded.config).map_err(&mut note).ok();
         let pid_file = PidFile::prepare(self.pid_file.as_ref(), loaded.config.pid_file.as_deref());
-        let pid_file = pid_file
-            .map_err(|error| note(format!("Failed to prepare PID file: {error}")))
-            .ok();
+        let pid_file = pid_file.map_err(|error| note(error.to_string())).ok();
         let access = super::access(&loaded.config).map_err(&mut note).ok();
         let listeners = access.and_then(|access| {
             let (listen, workers) = (&loaded.config.listen, loaded.config.workers);
