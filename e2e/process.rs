@@ -494,6 +494,9 @@ fn watch_demo() {
     let server = Server::start_as(command, &[]);
     server.log().wait("  http://127.0.0.1:");
     let url = server.log().wait("  http://127.0.0.1:").trim().to_owned();
+    server.log().wait(&format!("  {}", server.url("/player")));
+    let list = String::from_utf8(server.get("/playlist.m3u").body).expect("text");
+    assert!(list.contains("Test picture\nhttp://"), "{list}");
     let file = directory.path().join("demo.ts");
     // The first client joins in the middle; the next ones start at a key frame.
     let first = server

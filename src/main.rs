@@ -148,13 +148,13 @@ fn run(invocation: Invocation, loaded: Loaded) -> Result<(), Failure> {
 
 /// Runs the router beside a source of its own on loopback.
 fn run_demo(invocation: Invocation, mut loaded: Loaded) -> Result<(), Failure> {
-    receive_on_loopback(&mut loaded.config);
+    adjust_for_demo(&mut loaded.config);
     let area = begin(&loaded)?;
     let supervisor = Supervisor::new(Program {
         area,
         invocation,
         loaded,
-        adjust: receive_on_loopback,
+        adjust: adjust_for_demo,
         announce: |config, places| say(&demo_text(config, places)),
     })?;
     match supervisor.accompany()? {
@@ -166,11 +166,19 @@ fn run_demo(invocation: Invocation, mut loaded: Loaded) -> Result<(), Failure> {
     }
 }
 
-/// The demo's group is there and nowhere else.
-fn receive_on_loopback(config: &mut Config) {
+/// The demo's group is on loopback and nowhere else, and unless other channels are listed it is one, so that the player
+/// page has something to play.
+fn adjust_for_demo(config: &mut Config) {
     config
         .upstream_interface_multicast
         .get_or_insert_with(|| "lo".into());
+    if config.services.is_empty() {
+        config.services = format!(
+            "#EXTINF:-1 group-title=\"Demo\",Test picture\nrtp://{}\n",
+            demo::GROUP
+        )
+        .into();
+    }
 }
 
 /// From now on there is a log, kept in the memory that all processes will share.
@@ -211,8 +219,11 @@ fn demo_text(config: &Config, places: &[Place]) -> String {
             text,
             "\nOpen the URL in a player, or try:\n\n  ffplay -fflags nobuffer {url}\n  \
              curl -s --max-time 5 {url} -o demo.ts\n\nWho watches is shown at\n\n  \
-             http://{address}{}{}\n\nCtrl-C stops it.\n",
-            config.app_path_prefix, config.status_page_path
+             http://{address}{prefix}{}\n\nand a browser plays it at\n\n  \
+             http://{address}{prefix}{}\n\nCtrl-C stops it.\n",
+            config.status_page_path,
+            config.player_page_path,
+            prefix = config.app_path_prefix,
         );
     }
     text
