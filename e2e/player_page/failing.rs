@@ -1,7 +1,7 @@
 //! What cannot be played: other sources, reasons in words, and going on when it can be again.
 
 use super::origin::Origin;
-use super::{available, recording, row, send, serve, wait_for_picture, wait_for_text};
+use super::{SHOWN, available, recording, row, send, serve, wait_for_picture, wait_for_text};
 use crate::support::browser::Browser;
 use crate::support::namespace::with_links;
 use crate::support::server::Server;
@@ -57,10 +57,11 @@ fn picture_that_the_browser_cannot_play_is_named_and_sound_is_left_out() {
             "320x180",
             &["-c:v", "libx265", "-x265-params", "log-level=none", "-an"],
         ));
+        // A rate that is not allowed with one channel, which decoders refuse.
         let mp2 = Origin::start(recording(
             30,
             "320x180",
-            &["-c:v", "libx264", "-c:a", "mp2"],
+            &["-c:v", "libx264", "-c:a", "mp2", "-ac", "1", "-b:a", "384k"],
         ));
         let text = Origin::start(vec![b'a'; 100_000]);
         let configured = serve(
@@ -86,6 +87,24 @@ fn picture_that_the_browser_cannot_play_is_named_and_sound_is_left_out() {
             "#problem-text",
             "in a form that this browser cannot play",
         );
+    });
+}
+
+#[test]
+fn sound_in_mp2_is_heard() {
+    if !available() {
+        return;
+    }
+    with_links(|| {
+        let coding = ["-c:v", "libx264", "-c:a", "mp2", "-ac", "2", "-b:a", "192k"];
+        let origin = Origin::start(recording(30, "320x180", &coding));
+        let configured = serve("", &format!("#EXTINF:-1,MP2\n{}\n", origin.url("/")));
+        let browser = Browser::start("en-US");
+        browser.open(&configured.server.url("/player"));
+        wait_for_picture(&browser, 320);
+        wait_for_text(&browser, "#badges", "MP2");
+        browser.wait(&format!("return {SHOWN}.webkitAudioDecodedByteCount > 0"));
+        assert_eq!(origin.asked().len(), 1);
     });
 }
 

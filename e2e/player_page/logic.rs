@@ -263,7 +263,7 @@ const PACKETS: &str = "
     const audio = (pid, second) => packet(pid, [0, 0, 1, 0xc0, 0, 0, 0x80, 0, 0, 0xff, second, 0, 0]);
     const join = (...packets) => { const all = new Uint8Array(188 * packets.length); packets.forEach((each, i) => all.set(each, 188 * i)); return all; };
     const tell = (reader) => [reader.picture?.name ?? null, reader.sound?.name ?? null, reader.silentSound?.name ?? null];
-    const reader = (none) => new TransportReader((mime) => !none || !mime.includes(none));";
+    const reader = (none) => new TransportReader((mime, name) => !none || !(mime + name).includes(none));";
 
 #[test]
 fn streams_are_looked_into_and_cut_into_packets() {
@@ -283,12 +283,16 @@ fn streams_are_looked_into_and_cut_into_packets() {
         const then = r.take(audio(258, LAYER)); return [...tell(r), first.length, then.length, then[188 + 22]]";
     assert_eq!(
         tell(&mpeg.replace("LAYER", "0xfd")),
-        json!(["H.264", null, "MP2", 0, 752, 0xfe])
+        json!(["H.264", "MP2", null, 0, 752, 0x03])
     );
     assert_eq!(
         tell(&mpeg.replace("LAYER", "0xfb")),
         json!(["H.264", "MP3", null, 0, 752, 0x03])
     );
+    let deaf = mpeg
+        .replace("LAYER", "0xfd")
+        .replace("reader()", "reader('MP2')");
+    assert_eq!(tell(&deaf), json!(["H.264", null, "MP2", 0, 752, 0xfe]));
     // Where one sound can be played the others are hidden, and European AC-3 is found.
     let many = "const r = reader('ac-3'); const out = r.take(join(pat, pmt([0x24, 257], [6, 258, 0x6a, 1, 0], [0x0f, 259]), audio(259, 0xf1)));
         return [...tell(r), out[188 + 22], out[188 + 22 + 8]]";

@@ -30,6 +30,7 @@ const channelList = {
     $('group').value = this.group;
     $('group').parentElement.hidden = groups.length === 0;
     this.rows = new Map(channels.map((channel) => [channel, this.row(channel)]));
+    this.rows.get(this.chosen)?.row.setAttribute('aria-current', 'true');
     this.showFound();
   },
 

@@ -24,6 +24,7 @@ const controls = {
     on('pip', () => this.togglePip());
     on('full', () => this.toggleFull());
     on('side-toggle', () => this.toggleSide());
+    on('side-close', () => this.toggleSide());
     on('problem-retry', () => playback.retry());
     on('problem-live', () => playback.open(playback.channel));
     $('volume').addEventListener('input', () => sound.set(Number($('volume').value)));
@@ -148,6 +149,7 @@ const controls = {
     if (state === 'failed') {
       setText($('problem-title'), t('problem'));
       setText($('problem-text'), problem.words);
+      setText($('problem-remark'), problem.remark);
       $('problem-live').hidden = playback.isLive;
     }
     const isBusy = state === 'loading';

@@ -28,7 +28,7 @@ function library() {
 const FULL_WAIT = 250;
 
 // A loader in the library's sense, for one stream, which is told what is found: `hooks` has
-// `isFull()`, `opened(aborter)`, `length(bytes)`, `contents(reader)`, `bytes(count)` and `problem(problem)`.
+// `isHeard(sound)`, `isFull()`, `opened(aborter)`, `length(bytes)`, `contents(reader)`, `bytes(count)` and `problem(problem)`.
 function loaderFor(hooks) {
   return class extends mpegts.BaseLoader {
     constructor() {
@@ -71,7 +71,8 @@ function loaderFor(hooks) {
     }
 
     async read(body, signal) {
-      const reader = new TransportReader((mime) => MediaSource.isTypeSupported(mime));
+      const source = window.MediaSource ?? window.ManagedMediaSource;
+      const reader = new TransportReader((mime, name) => hooks.isHeard(name) && source.isTypeSupported(mime));
       let received = 0;
       let isTold = false;
       for (;;) {

@@ -13,8 +13,12 @@ class Problem extends Error {
   }
 
   get words() {
-    const key = 'problem_' + this.kind;
-    return t(key in TEXT ? key : 'problem_failed', this.detail);
+    return t('problem_' + this.kind, this.detail);
+  }
+
+  // What the words leave out: it is in English and for those who look after the server.
+  get remark() {
+    return TEXT['problem_' + this.kind][0].includes('{0}') ? '' : this.detail;
   }
 }
 
@@ -22,7 +26,7 @@ class Problem extends Error {
 function problemOfAnswer(response) {
   const reason = response.headers.get('X-Flowgate-Error') ?? '';
   const kinds = { 401: 'denied', 403: 'denied', 404: 'gone', 501: 'gone', 503: 'busy', 502: 'upstream', 504: 'upstream' };
-  return new Problem(kinds[response.status] ?? 'failed', reason || `(${response.status})`);
+  return new Problem(kinds[response.status] ?? 'failed', reason || `HTTP ${response.status}`);
 }
 
 // What the element or the library says.

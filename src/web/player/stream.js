@@ -24,6 +24,11 @@ const BEHIND_KEPT = 30;
 // Sets of these televisions play transport streams by themselves and better than by script.
 const IS_WEBOS = /web0s|webos/i.test(navigator.userAgent);
 
+// Addresses whose sound the browser gave up on soon after the beginning, which it had not said before; what so short a
+// time is, in milliseconds.
+const unheard = new Set();
+const UNHEARD_WITHIN = 8000;
+
 const canPlayHls = () => make('video').canPlayType('application/vnd.apple.mpegurl') !== '';
 
 class Stream {
@@ -90,6 +95,7 @@ class Stream {
 
   hooks() {
     return {
+      isHeard: (sound) => sound !== MP2.name || !unheard.has(this.spec.url),
       isFull: () => !this.isPaced && this.isFull(),
       opened: (aborter) => { this.aborter = aborter; },
       // What has a length is a file, even in the place of a live channel.
@@ -235,6 +241,8 @@ class Stream {
   fail(problem) {
     if (this.isOver || this.isCut || this.hasFailed) return;
     this.hasFailed = true;
+    const isSound = problem.kind === 'broken' && this.info.sound === MP2.name;
+    if (isSound && performance.now() - this.startedAt < UNHEARD_WITHIN) unheard.add(this.spec.url);
     // The library is in the middle of something and must not be destroyed under its own feet.
     setTimeout(() => { if (!this.isOver) this.events.problem(problem); });
   }

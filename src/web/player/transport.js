@@ -33,12 +33,13 @@ const SOUNDS = {
   0x87: { name: 'E-AC-3', mime: 'audio/mp4; codecs="ec-3"' },
 };
 const MP3 = { name: 'MP3', mime: 'audio/mpeg' };
-const MP2 = { name: 'MP2' };
+// No browser says that it plays this, but the decoders for MP3 that they have do, as a rule.
+const MP2 = { name: 'MP2', mime: 'audio/mpeg' };
 // European streams name AC-3 in a descriptor (ETSI EN 300 468, 6.2.1); the library knows it by these types.
 const DESCRIBED_SOUNDS = { 0x6a: 0x81, 0x7a: 0x87 };
 
 class TransportReader {
-  // `plays(mime)` tells what the browser can.
+  // `plays(mime, name)` tells what the browser can.
   constructor(plays) {
     this.plays = plays;
     this.rest = new Uint8Array();
@@ -89,7 +90,7 @@ class TransportReader {
   get silentSound() { return this.sound ? null : this.sounds[0] ?? null; }
 
   canPlay(codec) {
-    return Boolean(codec.mime) && this.plays(codec.mime);
+    return Boolean(codec.mime) && this.plays(codec.mime, codec.name);
   }
 
   look(packet) {
