@@ -202,11 +202,12 @@ fn templates_are_filled_as_the_specification_says() {
         assert_eq!(evaluate(&browser, CATCHUP, &script), expected, "{template}");
     }
     // Patterns of begin and end are in the viewer's time.
-    let local = format!(
-        "const date = new Date({begin}); const two = (n) => String(n).padStart(2, '0');
-         return fillTemplate('${{(b)ddHHmm}}', {begin}, 0, 0) === two(date.getDate()) + two(date.getHours()) + two(date.getMinutes())"
+    browser.move_to("Asia/Shanghai");
+    let script = format!(
+        "return fillTemplate('${{(b)ddHHmm}} ${{(b)ddHHmm|UTC}} {{utc:dHM}}', {begin}, 0, 0)"
     );
-    assert_eq!(evaluate(&browser, CATCHUP, &local), true);
+    let filled = evaluate(&browser, CATCHUP, &script);
+    assert_eq!(filled, "101930 101130 101130");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use time::OffsetDateTime;
 
 use super::origin::Origin;
 use super::{
-    assert_quiet_and_at_home, available, press, recording, send, serve, wait_for_log,
-    wait_for_picture, wait_for_text,
+    PICTURE_WAIT, assert_moves, assert_quiet_and_at_home, available, press, recording, send, serve,
+    wait_for_log, wait_for_picture, wait_for_text,
 };
 use crate::support::browser::Browser;
 use crate::support::namespace::with_links;
@@ -41,6 +41,50 @@ fn compact(seconds: u64) -> String {
     let (date, (hour, minute, second)) = (time.date(), time.to_hms());
     let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
     format!("{year}{month:02}{day:02}{hour:02}{minute:02}{second:02}")
+}
+
+#[test]
+fn recording_that_breaks_off_is_asked_for_the_rest() {
+    if !available() {
+        return;
+    }
+    with_links(|| {
+        let coding = ["-c:v", "libx264", "-c:a", "aac"];
+        let origin = Origin::start(recording(12, "320x180", &coding));
+        let source = origin.url("/rec?from=${(b)timestamp}&to=${(e)timestamp}");
+        let configured = serve(
+            "",
+            &format!(
+                "#EXTINF:-1 catchup=\"default\" catchup-source=\"{source}\",One\nrtp://239.8.1.1:5000\n"
+            ),
+        );
+        let _sender = send("239.8.1.1:5000", "640x360");
+        let browser = Browser::start("en-US");
+        browser.open(&configured.server.url("/player"));
+        wait_for_picture(&browser, 640);
+        // Nothing is known of what was on, so there are blocks to choose from.
+        browser.click("#tab-guide");
+        let first =
+            "[...document.querySelectorAll('#programmes button[data-when=past], #days button')][0]";
+        browser.run(&format!("{first}.click()"));
+        browser.run(
+            "[...document.querySelectorAll('#programmes button[data-when=past]')].at(-1).click()",
+        );
+        wait_for_picture(&browser, 320);
+        wait_for(PICTURE_WAIT, "the rest to be asked for", || {
+            (origin.asked().len() > 1).then_some(())
+        });
+        let asked = origin.asked();
+        let from = |target: &str| {
+            let (_, rest) = target.split_once("from=").expect("a begin");
+            let digits = rest.split('&').next().expect("one");
+            digits.parse::<u64>().expect("seconds")
+        };
+        // Twelve seconds less one of overlap.
+        let step = from(&asked[1]) - from(&asked[0]);
+        assert!((10..=12).contains(&step), "{asked:?}");
+        assert_moves(&browser);
+    });
 }
 
 #[test]

@@ -128,6 +128,14 @@ impl Browser {
         );
     }
 
+    /// Puts the browser into another time zone, such as `Asia/Shanghai`.
+    pub(crate) fn move_to(&self, zone: &str) {
+        self.develop(
+            "Emulation.setTimezoneOverride",
+            json!({ "timezoneId": zone }),
+        );
+    }
+
     /// Goes to a page and waits until it is loaded.
     pub(crate) fn open(&self, url: &str) {
         self.ask("POST", "/url", Some(&json!({ "url": url })))

@@ -13,6 +13,8 @@ const FAREWELL_MAX = 2500;
 const LIVE_EDGE = 3 * SECOND;
 // So many seconds before the end of a part the next one is asked for.
 const NEXT_PART_AHEAD = 10;
+// What a source gives less than it was asked for is not missed if it is no more than this.
+const SHORTFALL = 5 * SECOND;
 // A pause of a live channel without recordings that is no longer than this is made up for by catching up.
 const SHORT_PAUSE = 5 * SECOND;
 
@@ -21,8 +23,10 @@ const playback = {
   sourceIndex: 0,
   // The time a recording was begun at, or null while live.
   recordingStart: null,
+  // What it is made of, which of that is played, and up to which it has been asked for.
   parts: [],
   partIndex: 0,
+  askedIndex: 0,
   // idle, loading, playing, paused, failed
   state: 'idle',
   problem: null,
@@ -71,11 +75,15 @@ const playback = {
     this.recordingStart = at;
     if (at !== null) {
       if (!this.source.recordings) this.sourceIndex = Math.max(0, this.channel.sources.findIndex((source) => source.recordings));
-      this.parts = recordingParts(at, Date.now());
-      this.recordingStart = this.parts[0].begin;
+      this.splitFrom(at);
     }
-    this.partIndex = 0;
     this.tune();
+  },
+
+  splitFrom(time) {
+    this.parts = recordingParts(time, Date.now());
+    this.recordingStart = this.parts[0].begin;
+    this.partIndex = 0;
   },
 
   tune() {
@@ -91,7 +99,8 @@ const playback = {
   specOfPart(index) {
     const { channel } = this;
     if (this.isLive) return { channel, url: this.source.url, isLive: true, begin: Date.now(), skip: 0 };
-    return { channel, isLive: false, ...partLink(this.source.recordings, this.parts[index], index === 0, Date.now()) };
+    this.askedIndex = index;
+    return { channel, index, isLive: false, ...partLink(this.source.recordings, this.parts[index], index === 0, Date.now()) };
   },
 
   // Gets a stream ready in the picture that is not seen. `isNext` ones wait for the end of the one before.
@@ -108,6 +117,7 @@ const playback = {
       problem: (problem) => this.fail(stream, problem),
       info: (info) => { if (stream === this.current || !this.current) this.showInfo(info); },
       refused: () => this.playHushed(video),
+      stopped: () => { if (stream === this.current) this.pause(); },
     });
     stream.isNext = isNext;
     this.incoming = stream;
@@ -145,6 +155,7 @@ const playback = {
     this.current = stream;
     this.incoming = null;
     this.isPending = false;
+    this.partIndex = stream.spec.index ?? 0;
     this.state = 'playing';
     this.since = performance.now();
     stream.video.classList.add('shown');
@@ -181,9 +192,19 @@ const playback = {
       if (this.incoming.isReady) this.arrive(this.incoming);
       return;
     }
-    this.partIndex += 1;
-    if (this.partIndex < this.parts.length) this.launch(this.specOfPart(this.partIndex), false);
+    const next = this.partAfter(stream);
+    if (next) this.launch(next, false);
     else this.goLive();
+  },
+
+  // What follows a part that has arrived whole. A source may give less than it was asked for; then it is asked for the
+  // rest, unless it gave next to nothing, and what is missing does not exist.
+  partAfter(stream) {
+    const end = stream.position() + stream.ahead() * SECOND;
+    const part = this.parts[this.partIndex];
+    const isShort = part.end - end > SHORTFALL && end - part.begin > SHORTFALL;
+    if (isShort) this.parts.splice(this.partIndex + 1, Infinity, ...recordingParts(end, Date.now()));
+    return this.partIndex + 1 < this.parts.length ? this.specOfPart(this.partIndex + 1) : null;
   },
 
   fail(stream, problem) {
@@ -212,8 +233,9 @@ const playback = {
       this.failures = 0;
       this.tried.clear();
     }
+    // A recording goes on where it broke off; one that has not begun is begun again.
+    if (!this.isLive && !this.isPending && this.current) this.splitFrom(this.current.position());
     this.isPending = true;
-    if (!this.isLive && this.current?.isReady) this.resumeFrom(this.current.position());
     if (!problem.isFinal && this.failures < RETRY_AFTER.length) {
       this.state = 'loading';
       this.problem = problem;
@@ -241,13 +263,6 @@ const playback = {
     this.problem = problem;
     this.dropCurrent();
     if (!problem.isFinal) this.retryTimer = setTimeout(() => this.retry(), RECOVER_AFTER);
-  },
-
-  // A recording goes on where it broke off.
-  resumeFrom(time) {
-    this.recordingStart = time;
-    this.parts = recordingParts(time, Date.now());
-    this.partIndex = 0;
   },
 
   retry() {
@@ -309,9 +324,9 @@ const playback = {
     if (!current || this.state !== 'playing') return;
     if (performance.now() - this.since > STABLE_AFTER) this.failures = 0;
     const isNearEnd = !this.isLive && current.isLoaded && current.ahead() < NEXT_PART_AHEAD;
-    if (isNearEnd && !this.incoming && this.partIndex + 1 < this.parts.length) {
-      this.partIndex += 1;
-      this.launch(this.specOfPart(this.partIndex), true);
+    if (isNearEnd && !this.incoming && this.askedIndex === this.partIndex) {
+      const next = this.partAfter(current);
+      if (next) this.launch(next, true);
     }
     this.show();
   },

@@ -5,6 +5,8 @@
 const START_WAIT = 15_000;
 const STALL_WAIT = 8000;
 const WATCH_EVERY = 250;
+// Somebody may play again at once what was paused.
+const STOP_WAIT = 300;
 
 // Seconds behind what has arrived, for live streams: what is aimed at, what starts a catching up, and what is no use
 // catching up with. Each time the picture has to wait, a second more is allowed, up to a point.
@@ -33,8 +35,8 @@ const canPlayHls = () => make('video').canPlayType('application/vnd.apple.mpegur
 
 class Stream {
   // `spec` has `url`, `isLive`, `begin` (the time on the clock at which a recording begins, in milliseconds) and `skip`
-  // (milliseconds of it not to be played). `events` has `ready()`, `end()`, `problem(problem)`, `info(info)` and
-  // `refused()`, for a browser that does not let it begin with sound.
+  // (milliseconds of it not to be played). `events` has `ready()`, `end()`, `problem(problem)`, `info(info)`,
+  // `refused()` for a browser that does not let it begin with sound, and `stopped()` for a system that has paused it.
   constructor(video, spec, events) {
     this.video = video;
     this.spec = spec;
@@ -126,6 +128,7 @@ class Stream {
     on('loadeddata', () => this.becomeReady());
     on('resize', () => this.note({ width: video.videoWidth, height: video.videoHeight }));
     on('waiting', () => { if (this.isReady && !video.paused) this.underruns += 1; });
+    on('pause', () => setTimeout(() => this.noteStop(), STOP_WAIT));
     on('ended', () => { if (this.spec.isLive) this.fail(new Problem('ended')); else this.events.end(); });
     on('error', () => { if (video.error) this.fail(problemOfMedia(video.error)); });
   }
@@ -138,6 +141,12 @@ class Stream {
     if (spec.skip) video.currentTime = this.mediaStart + spec.skip / 1000;
     this.note({ width: video.videoWidth, height: video.videoHeight });
     this.events.ready();
+  }
+
+  // A headset that is pulled out, a call that comes in.
+  noteStop() {
+    const { video } = this;
+    if (video.paused && !video.ended && !document.hidden && this.isReady && !this.isOver) this.events.stopped();
   }
 
   note(info) {
