@@ -6,8 +6,8 @@ use time::OffsetDateTime;
 
 use super::origin::Origin;
 use super::{
-    PICTURE_WAIT, assert_moves, assert_quiet_and_at_home, available, press, recording, send, serve,
-    wait_for_log, wait_for_picture, wait_for_text,
+    PICTURE_WAIT, SHOWN, assert_moves, assert_quiet_and_at_home, available, press, recording, send,
+    serve, wait_for_log, wait_for_picture, wait_for_text,
 };
 use crate::support::browser::Browser;
 use crate::support::namespace::with_links;
@@ -133,10 +133,11 @@ fn past_programme_is_watched_again_and_live_is_gone_back_to() {
         browser.keep_picture("player-replay");
 
         // What has arrived is not asked for again.
+        browser.wait(&format!("return {SHOWN}.buffered.end(0) > 20"));
         press(&browser, "ArrowRight");
         wait_for(SOON, "five seconds further", || {
             (browser
-                .run(&format!("return {}.currentTime", super::SHOWN))
+                .run(&format!("return {}.currentTime", SHOWN))
                 .as_f64()
                 > Some(5.0))
             .then_some(())

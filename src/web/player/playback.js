@@ -323,7 +323,7 @@ const playback = {
     const { current } = this;
     if (!current || this.state !== 'playing') return;
     if (performance.now() - this.since > STABLE_AFTER) this.failures = 0;
-    const isNearEnd = !this.isLive && current.isLoaded && current.ahead() < NEXT_PART_AHEAD;
+    const isNearEnd = !this.isLive && current.isWhole() && current.ahead() < NEXT_PART_AHEAD;
     if (isNearEnd && !this.incoming && this.askedIndex === this.partIndex) {
       const next = this.partAfter(current);
       if (next) this.launch(next, true);

@@ -167,6 +167,12 @@ class Stream {
     return buffered.length ? Math.max(0, buffered.end(buffered.length - 1) - currentTime) : 0;
   }
 
+  // Whether all there is lies in the buffer: after the last byte came it takes a while until the element knows its end.
+  isWhole() {
+    const { duration, currentTime } = this.video;
+    return this.isLoaded && Number.isFinite(duration) && currentTime + this.ahead() > duration - 0.5;
+  }
+
   isFull() {
     const ahead = this.ahead();
     const arrived = this.video.currentTime - this.mediaStart + ahead;
