@@ -8,6 +8,9 @@ use std::str;
 
 use super::lines::{HEADERS_MAX, HeadError};
 
+/// As many headers as most heads have at most.
+const HEADERS_USUAL: usize = 16;
+
 /// Headers in the order they were sent, at most [`HEADERS_MAX`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Headers<'a> {
@@ -159,16 +162,22 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
 
 /// Decodes header lines with the empty line that ends them; `block` must hold just that.
 pub(super) fn decode(block: &[u8]) -> Result<Headers<'_>, HeadError> {
-    let mut storage = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    // Room costs time, and hardly anybody needs much.
+    match decode_up_to::<HEADERS_USUAL>(block) {
+        Err(HeadError::TooManyHeaders { .. }) => decode_up_to::<HEADERS_MAX>(block),
+        decoded => decoded,
+    }
+}
+
+fn decode_up_to<const COUNT: usize>(block: &[u8]) -> Result<Headers<'_>, HeadError> {
+    let mut storage = [httparse::EMPTY_HEADER; COUNT];
     match httparse::parse_headers(block, &mut storage) {
         Ok(httparse::Status::Complete((bytes, headers))) if bytes == block.len() => Ok(Headers {
             list: headers.to_vec(),
         }),
         // httparse must see the same end of the head as we do, or a body could pass for headers.
         Ok(_) => Err(HeadError::Malformed("header block ends in the wrong place")),
-        Err(httparse::Error::TooManyHeaders) => {
-            Err(HeadError::TooManyHeaders { limit: HEADERS_MAX })
-        }
+        Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooManyHeaders { limit: COUNT }),
         Err(httparse::Error::HeaderName) => Err(HeadError::Malformed("header name")),
         Err(httparse::Error::HeaderValue) => Err(HeadError::Malformed("header value")),
         Err(httparse::Error::NewLine) => Err(HeadError::Malformed("CR without LF")),
