@@ -67,7 +67,7 @@ pub const FLUSH_INTERVAL_MAX: Duration = Duration::from_millis(100);
 pub const TICK_SLACK: Duration = Duration::from_millis(1);
 /// Ticks in a row that bring nothing before a channel's socket goes back to the poll.
 pub const QUIET_TICKS: u32 = 4;
-/// Bytes a channel may bring in one tick before the tick is shortened.
+/// Bytes a channel may bring in one tick before the tick is shortened, and in one turn before the turn ends.
 pub const TICK_BYTES_MAX: usize = 1 << 20;
 /// The same with [`SHARED_PAGES_SUBSCRIBERS`] and more: the sockets of all of them must take it. Chosen: what
 /// a socket's send buffer holds without having grown to its largest.

@@ -19,6 +19,9 @@ const STEPS_MAX: usize = 16;
 const CLOSE: f64 = 1.08;
 /// A rate of which the sender keeps less than this measures the load, not the server.
 const SENT_PERCENT_MIN: f64 = 90.0;
+/// So does one that leaves the load less than this of its core: once the receivers fall behind, what they read is cold,
+/// and they never catch up.
+const LOAD_PERCENT_MAX: f64 = 95.0;
 /// Tries of a rate that nothing disturbed, and tries in all.
 const ATTEMPTS: usize = 2;
 const ATTEMPTS_MAX: usize = 4;
@@ -118,7 +121,10 @@ fn attempt(stage: &mut Stage, rate: f64, lowest: f64, setup: &Setup) -> io::Resu
         if is_whole && window.sent_percent >= SENT_PERCENT_MIN {
             return Ok(Step::Carried(window));
         }
-        step = if is_whole { Step::LoadFull } else { Step::Lost };
+        step = match is_whole || window.load_percent > LOAD_PERCENT_MAX {
+            true => Step::LoadFull,
+            false => Step::Lost,
+        };
         stage.sender.set_rate(lowest as u64);
         stage.receiver.run(RECOVER)?;
         undisturbed += usize::from(!window.is_disturbed());

@@ -192,6 +192,7 @@ impl Channel {
         runs: &mut Vec<Run>,
     ) -> Result<(), ChannelError> {
         let now = shared.now;
+        let mut is_behind = false;
         if self.ticker.is_due(&self.socket, now) {
             let is_wide = audience.subscribers >= SHARED_PAGES_SUBSCRIBERS;
             self.receiver.note_audience(is_wide);
@@ -199,6 +200,7 @@ impl Channel {
                 .receiver
                 .receive(self.socket.id, shared, runs)
                 .map_err(ChannelError::Receive)?;
+            is_behind = !received.drained;
             let demand = Demand {
                 clients: audience.subscribers,
                 starving: audience.waiting && runs.is_empty(),
@@ -217,16 +219,18 @@ impl Channel {
         }
         self.rejoin_if_due(shared);
         for run in runs {
-            self.finish_run(run, audience, shared);
+            self.finish_run(run, audience, is_behind, shared);
         }
         Ok(())
     }
 
     /// Remembers the run for newcomers and, with a large audience, moves it into pages that their sockets can
-    /// share.
-    fn finish_run(&mut self, run: &mut Run, audience: Audience, shared: &Shared) {
+    /// share. Not so in a backlog: what waits in shared pages is cold when it is read at last, and the more is, the
+    /// slower everybody gets; copies are made while the run is warm.
+    fn finish_run(&mut self, run: &mut Run, audience: Audience, is_behind: bool, shared: &Shared) {
         run.start = self.find_start(run);
         if audience.subscribers >= SHARED_PAGES_SUBSCRIBERS
+            && !is_behind
             && run.view.len() >= SHARED_PAGES_BYTES_MIN
         {
             run.view = shared.pool.share_pages(run.view.clone());

@@ -7,7 +7,9 @@
 use std::io;
 use std::time::Instant;
 
-use crate::limits::{BUFFER_BYTES_MIN, CHANNEL_BUFFERS_PER_TURN};
+use crate::limits::{
+    BUFFER_BYTES_MIN, CHANNEL_BUFFERS_PER_TURN, TICK_BYTES_MAX, TICK_BYTES_WIDE_MAX,
+};
 use crate::net::{Batch, Io, Layout, SocketId};
 use crate::pool::{PacketMut, Pool, Run};
 use crate::proto::mpegts;
@@ -111,9 +113,20 @@ impl Receiver {
         } else {
             0
         };
+        let most = pool.buffer_bytes_max().min(self.turn_bytes_max());
         (self.expected_bytes + headroom)
-            .clamp(BUFFER_BYTES_MIN, pool.buffer_bytes_max())
+            .clamp(BUFFER_BYTES_MIN, most)
             .max(self.layout.body)
+    }
+
+    /// Bytes after which a turn ends. A large audience is given what has come before more is read. Otherwise, when much
+    /// has gathered during a delay, all of it would go to one client after the other, cold every time, and that would
+    /// take so long that still more had gathered.
+    fn turn_bytes_max(&self) -> usize {
+        match self.is_wide {
+            true => TICK_BYTES_WIDE_MAX,
+            false => TICK_BYTES_MAX,
+        }
     }
 
     /// Receives until the socket is empty or the turn's buffers are full.
@@ -131,6 +144,9 @@ impl Receiver {
         let mut received = Received::default();
         let mut result = Ok(());
         for _ in 0..CHANNEL_BUFFERS_PER_TURN {
+            if received.bytes >= self.turn_bytes_max() {
+                break;
+            }
             result = match self.take_buffer(&shared.pool) {
                 Some(buffer) => self.fill(buffer, socket, &mut batch, shared, runs, &mut received),
                 None => self.overrun(socket, &mut batch, shared, &mut received),
@@ -406,6 +422,26 @@ mod tests {
         assert_eq!((runs.len(), runs[0].packets), (1, 4));
         let expected: Vec<u8> = (8..12).flat_map(|number| ts(number, 7)).collect();
         assert_eq!(runs[0].view.bytes(), Some(&expected[..]));
+    }
+
+    #[test]
+    fn a_large_audience_is_given_a_backlog_in_pieces() {
+        let mut bench = Bench::new(8192);
+        let mut receiver = running(&mut bench);
+        let payload = ts(1, 7);
+        let count = 2 * TICK_BYTES_WIDE_MAX / payload.len();
+        for sequence in 8..8 + count as u16 {
+            bench.send(&rtp(sequence, &payload));
+        }
+        for (is_wide, most) in [(true, TICK_BYTES_WIDE_MAX), (false, TICK_BYTES_MAX)] {
+            receiver.note_audience(is_wide);
+            let received = receiver
+                .receive(bench.socket, &mut bench.shared, &mut Vec::new())
+                .expect("received");
+            assert_eq!(received.drained, !is_wide);
+            // The last batch may go beyond.
+            assert!(received.bytes <= most + BATCH_MAX * payload.len());
+        }
     }
 
     #[test]
