@@ -68,6 +68,8 @@ impl Listeners {
         let mut opening = Opening {
             old: self,
             taken: vec![false; self.tcp.len()],
+            all: Vec::new(),
+            opened: Vec::new(),
             workers,
             new: Listeners::default(),
         };
@@ -76,8 +78,15 @@ impl Listeners {
                 opening.open_unix(path, access)?;
             }
         }
-        for wanted in wanted {
-            opening.open_tcp(wanted)?;
+        let tcp: Vec<(&ListenAddr, Vec<SocketAddr>)> = wanted
+            .iter()
+            .filter(|wanted| !matches!(wanted, ListenAddr::Unix { .. }))
+            .map(|wanted| Ok((wanted, wanted.resolve()?)))
+            .collect::<Result<_, String>>()
+            .map_err(ListenError::Resolve)?;
+        opening.all = tcp.iter().flat_map(|(_, all)| all).copied().collect();
+        for (wanted, addresses) in tcp {
+            opening.open_tcp(wanted, addresses)?;
         }
         if !opening.new.unix.is_empty() {
             // Nothing is ever sent so, but automation looks for these words (server spec §15).
@@ -140,6 +149,10 @@ struct Opening<'a> {
     old: &'a Listeners,
     /// Which TCP places of the old set are in the new one already.
     taken: Vec<bool>,
+    /// Every address of TCP that is wanted, some of them perhaps twice.
+    all: Vec<SocketAddr>,
+    /// Those that have been dealt with.
+    opened: Vec<SocketAddr>,
     workers: usize,
     new: Listeners,
 }
@@ -174,11 +187,20 @@ impl Opening<'_> {
         Ok(())
     }
 
-    fn open_tcp(&mut self, wanted: &ListenAddr) -> Result<(), ListenError> {
-        let addresses = wanted.resolve().map_err(ListenError::Resolve)?;
+    fn open_tcp(
+        &mut self,
+        wanted: &ListenAddr,
+        addresses: Vec<SocketAddr>,
+    ) -> Result<(), ListenError> {
         let mut opened = false;
         let mut unsupported = None;
         for address in addresses {
+            if self.is_covered(address) {
+                log::info!("{} is listened on already", Place::Tcp(address));
+                opened = true;
+                continue;
+            }
+            self.opened.push(address);
             self.count_one_more()?;
             match self.open_address(address) {
                 Ok(place) => {
@@ -202,6 +224,18 @@ impl Opening<'_> {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// Whether another entry brings the clients of this address: the same one, or all addresses on its port.
+    fn is_covered(&self, address: SocketAddr) -> bool {
+        let is_wider = |other: &SocketAddr| {
+            let is_same_family = other.is_ipv4() == address.is_ipv4();
+            is_same_family && other.port() == address.port() && other.ip().is_unspecified()
+        };
+        let is_wide = address.ip().is_unspecified();
+        // The system chooses another port for each entry with 0.
+        address.port() != 0
+            && (self.opened.contains(&address) || !is_wide && self.all.iter().any(is_wider))
     }
 
     fn open_address(&mut self, address: SocketAddr) -> io::Result<TcpPlace> {
@@ -432,6 +466,33 @@ mod tests {
         let expected: SocketAddr = ([0, 0, 0, 0], port).into();
         assert_eq!(address(&new), expected);
         TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    }
+
+    #[test]
+    fn addresses_that_others_cover_are_opened_once() {
+        let free = open(&[loopback(0)]).expect("opened");
+        let port = address(&free).port();
+        drop(free);
+        let all = ListenAddr::Host {
+            host: "0.0.0.0".to_owned(),
+            port,
+        };
+        let one = loopback(port);
+        let wide: SocketAddr = ([0, 0, 0, 0], port).into();
+        let narrow: SocketAddr = ([127, 0, 0, 1], port).into();
+        for (wanted, expected) in [
+            (vec![one.clone(), one.clone()], narrow),
+            (vec![all.clone(), one.clone()], wide),
+            (vec![one.clone(), all.clone(), all.clone()], wide),
+        ] {
+            let listeners = open(&wanted).expect("opened");
+            assert_eq!(places(&listeners), [Place::Tcp(expected)], "{wanted:?}");
+            // Also when a reload makes it so.
+            let old = open(std::slice::from_ref(&one));
+            assert!(old.is_err(), "the port is taken");
+            let again = listeners.reopen(&wanted, 1, &ACCESS).expect("reopened");
+            assert_eq!(places(&again), [Place::Tcp(expected)]);
+        }
     }
 
     #[test]
