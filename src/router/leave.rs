@@ -16,7 +16,7 @@ use super::close::CloseReason;
 use super::ready::Entity;
 use super::slots::{ClientId, Feed, ListenerId};
 use crate::client::Ended;
-use crate::limits::{DRAIN_READING_WAIT, LISTENER_RETIRE_WAIT, STOP_FLUSH_WAIT, STOP_WAIT};
+use crate::limits::{DRAIN_READING_WAIT, STOP_FLUSH_WAIT, STOP_WAIT};
 
 /// How far the router is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,25 +164,6 @@ impl Router {
                 }
             }
             _ => {}
-        }
-    }
-
-    /// Accepts whoever waits at a listener, and gives it up then. Where there are no descriptors for them, that takes up
-    /// to [`LISTENER_RETIRE_WAIT`].
-    pub fn retire_listener(&mut self, id: ListenerId) {
-        let Self {
-            listeners,
-            run,
-            shared,
-            ..
-        } = self;
-        if let Some(slot) = listeners.get_mut(id) {
-            let until = shared.now + LISTENER_RETIRE_WAIT;
-            slot.retires_until.get_or_insert(until);
-            slot.retry_at = None;
-            // To be told that nobody waits, it has to ask.
-            slot.socket.readable = true;
-            run.push_if(true, Entity::Listener(id), &mut slot.queued);
         }
     }
 

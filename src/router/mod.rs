@@ -4,6 +4,7 @@
 //! Sources come first, so that one write per client carries all that a tick has brought. Each lane runs what
 //! it held when its phase began; work made meanwhile waits for the next tick, so that no tick is unbounded.
 
+mod accept;
 pub mod access;
 pub mod attach;
 pub mod close;
@@ -36,13 +37,13 @@ use std::time::{Duration, Instant};
 use crate::access_log::AccessLog;
 use crate::area::Worker;
 use crate::arena::Arena;
-use crate::client::{Client, Ended, Incoming};
+use crate::client::{Ended, Incoming};
 use crate::config::Config;
 use crate::limits::{
-    ACCEPT_RETRY, ACCEPTS_PER_TURN, CONNECTIONS_MAX, CONNECTIONS_READING_MAX, FORM_BYTES_MAX,
-    SETTLE_WAIT, UPSTREAM_READ_BYTES, UPSTREAM_ROUNDS_PER_TURN,
+    CONNECTIONS_READING_MAX, FORM_BYTES_MAX, SETTLE_WAIT, UPSTREAM_READ_BYTES,
+    UPSTREAM_ROUNDS_PER_TURN,
 };
-use crate::net::{Edge, Event, Io, Listener, LookupId, Net, Peer, SocketId, Watched};
+use crate::net::{Edge, Event, LookupId, Net, SocketId};
 use crate::pool::Run;
 use crate::shared::Shared;
 use crate::timers::Timers;
@@ -60,8 +61,8 @@ use leave::Leaving;
 use library::Library;
 use ready::{Entity, Owners, RunQueue};
 use slots::{
-    ChannelId, ChannelSlot, ClientId, ClientPipe, ClientSlot, Feed, ListenerId, ListenerSlot,
-    UpstreamId, UpstreamSlot,
+    ChannelId, ChannelSlot, ClientId, ClientPipe, ClientSlot, Feed, ListenerSlot, UpstreamId,
+    UpstreamSlot,
 };
 
 /// Why [`Router::run`] came back.
@@ -131,7 +132,7 @@ pub struct Router {
     shared: Shared,
     /// What was reaped, for the simulation's oracles.
     #[cfg(test)]
-    pub(crate) reaped: Vec<(ClientId, Client)>,
+    pub(crate) reaped: Vec<(ClientId, crate::client::Client)>,
     #[cfg(test)]
     pub(crate) left_channels: Vec<crate::channel::receive::Counters>,
 }
@@ -177,35 +178,6 @@ impl Router {
             #[cfg(test)]
             left_channels: Vec::new(),
         }
-    }
-
-    /// Accepts connections of `listener` from now on.
-    ///
-    /// # Errors
-    ///
-    /// What the system reports, for instance that descriptors have run out.
-    pub fn adopt_listener(&mut self, listener: Listener) -> io::Result<()> {
-        let place = listener.place().clone();
-        let descriptor = listener.into_descriptor();
-        let socket = self.shared.net.adopt_listener(descriptor)?;
-        let slot = ListenerSlot {
-            socket: Watched::new(socket),
-            place,
-            retires_until: None,
-            retry_at: None,
-            queued: false,
-            armed: None,
-        };
-        let id = self.listeners.insert(slot);
-        self.owners.insert(socket, Entity::Listener(id));
-        self.note_listening();
-        Ok(())
-    }
-
-    /// Keeps what everybody knows of where the router listens up to date.
-    fn note_listening(&mut self) {
-        let slots = self.listeners.iter();
-        self.shared.listening = slots.filter_map(|(_, slot)| slot.place.address()).collect();
     }
 
     /// Gives back what a quiet router does not need: after start-up, and when the last client has gone.
@@ -470,69 +442,6 @@ impl Router {
             Some(Entity::Idle(id)) => self.run_idle(id),
             Some(Entity::Client(_)) | None => {}
         }
-    }
-
-    fn run_listener(&mut self, id: ListenerId) {
-        let Some(slot) = self.listeners.get_mut(id) else {
-            return;
-        };
-        slot.queued = false;
-        let retires_until = slot.retires_until;
-        if self.leaving.is_some() && retires_until.is_none() {
-            return;
-        }
-        slot.retry_at = None;
-        let listener = slot.socket.id;
-        let mut is_over = retires_until.is_some_and(|until| until <= self.shared.now);
-        for _ in 0..ACCEPTS_PER_TURN {
-            let room = self.clients.len() < CONNECTIONS_MAX;
-            let accepted = if room {
-                self.shared.net.accept(listener)
-            } else {
-                Err(io::ErrorKind::QuotaExceeded.into())
-            };
-            match accepted {
-                Ok(Io::Done(accepted)) => self.admit_connection(accepted.socket, accepted.peer),
-                Ok(Io::Blocked) => {
-                    if let Some(slot) = self.listeners.get_mut(id) {
-                        slot.socket.readable = false;
-                    }
-                    is_over = retires_until.is_some();
-                    break;
-                }
-                Err(error) if is_gone(&error) => {}
-                Err(error) => {
-                    let text = format!("accepting a connection failed: {error}; trying again");
-                    self.complaints
-                        .warn(Complaint::Accept, self.shared.now, &text);
-                    if let Some(slot) = self.listeners.get_mut(id) {
-                        slot.retry_at = Some(self.shared.now + ACCEPT_RETRY);
-                    }
-                    break;
-                }
-            }
-        }
-        if is_over {
-            self.graveyard.push(Entity::Listener(id));
-        }
-        let Self {
-            listeners,
-            timers,
-            run,
-            ..
-        } = self;
-        if let Some(slot) = listeners.get_mut(id) {
-            timers.arm(Entity::Listener(id), slot.retry_at, &mut slot.armed);
-            run.push_if(slot.runnable(), Entity::Listener(id), &mut slot.queued);
-        }
-    }
-
-    fn admit_connection(&mut self, socket: SocketId, peer: Peer) {
-        self.shared.stats.connections += 1;
-        let client = Client::new(socket, peer, self.shared.now);
-        let id = self.clients.insert(ClientSlot::new(client));
-        self.owners.insert(socket, Entity::Client(id));
-        self.after_turn(id);
     }
 
     /// A connection without a request gives way when there are too many of them, the oldest first.
@@ -1051,13 +960,4 @@ fn channel_deadline(slot: &ChannelSlot, shared: &Shared) -> Instant {
         Some(since) => deadline.min(since + shared.config.channel_linger),
         None => deadline,
     }
-}
-
-/// Errors of `accept` that concern only the connection which is no more.
-fn is_gone(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, PermissionDenied, TimedOut};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | PermissionDenied | TimedOut
-    )
 }
