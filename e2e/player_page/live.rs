@@ -77,6 +77,56 @@ fn picture_moves_and_channels_change_by_click_key_number_and_address() {
 }
 
 #[test]
+fn channels_change_where_only_one_client_is_served() {
+    if !available() {
+        return;
+    }
+    with_links(|| {
+        let configured = serve("maxclients = 1\n", CHANNELS);
+        let _senders = [
+            send("239.8.1.1:5000", "640x360"),
+            send("239.8.1.2:5000", "320x180"),
+        ];
+        let browser = Browser::start("en-US");
+        browser.open(&configured.server.url("/player"));
+        wait_for_picture(&browser, 640);
+        browser.click(&row(2));
+        wait_for_picture(&browser, 320);
+        assert!(browser.run("return document.querySelector('#problem').hidden") == true);
+    });
+}
+
+#[test]
+fn long_list_has_rows_where_they_are_looked_at() {
+    if !available() {
+        return;
+    }
+    with_links(|| {
+        let list: String = (1..=400)
+            .map(|number| format!("#EXTINF:-1,Channel {number}\nrtp://239.8.2.1:{number}\n"))
+            .collect();
+        let configured = serve("", &list);
+        let browser = Browser::start("en-US");
+        browser.open(&configured.server.url("/player"));
+        let rows = "return document.querySelectorAll('.channel').length";
+        let first = browser.wait(rows).as_u64().expect("a count");
+        assert!(first < 300, "{first} rows");
+        assert_eq!(browser.text("#many"), "400 channels");
+        for _ in 0..2 {
+            browser.run("const list = document.querySelector('#channel-list').parentElement; list.scrollTop = list.scrollHeight");
+            let more = format!("return document.querySelectorAll('.channel').length > {first}");
+            browser.wait(&more);
+        }
+        browser.run("location.hash = '#390'");
+        let chosen = "const row = document.querySelector('[aria-current=true]'); const box = row?.getBoundingClientRect();
+             return row?.dataset.number === '390' && box.top > 0 && box.bottom < innerHeight";
+        browser.wait(chosen);
+        browser.type_into("#search", "399");
+        browser.wait("return document.querySelectorAll('.channel').length === 1");
+    });
+}
+
+#[test]
 fn pause_gives_the_stream_back_and_space_goes_on() {
     if !available() {
         return;

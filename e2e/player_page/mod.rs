@@ -30,7 +30,7 @@ fn available() -> bool {
 
 /// A server with these lines below `[services]`, and with others in front of that section.
 fn serve(global: &str, services: &str) -> Configured {
-    let text = format!("[global]\nmaxclients = 20\n{global}\n[services]\n#EXTM3U\n{services}");
+    let text = format!("[global]\n{global}\n[services]\n#EXTM3U\n{services}");
     Configured::start(&text, &["-v", "4", "-l", "127.0.0.1:0"])
 }
 

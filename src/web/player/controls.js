@@ -33,7 +33,8 @@ const controls = {
       playback.open(playback.channel, { source: Number($('source').value), at });
     });
     $('pip').hidden = !document.pictureInPictureEnabled;
-    $('full').hidden = !document.fullscreenEnabled;
+    // A phone of Apple's fills the screen with pictures only.
+    $('full').hidden = !document.fullscreenEnabled && !playback.video.webkitEnterFullscreen;
     document.addEventListener('fullscreenchange', () => this.show());
     this.startTimeline();
     this.startIdling();
@@ -58,7 +59,8 @@ const controls = {
 
   async toggleFull() {
     try {
-      if (document.fullscreenElement) await document.exitFullscreen();
+      if (!document.fullscreenEnabled) playback.video.webkitEnterFullscreen();
+      else if (document.fullscreenElement) await document.exitFullscreen();
       else await document.documentElement.requestFullscreen();
     } catch { /* Likewise. */ }
   },

@@ -235,6 +235,8 @@ const playback = {
     }
     // A recording goes on where it broke off; one that has not begun is begun again.
     if (!this.isLive && !this.isPending && this.current) this.splitFrom(this.current.position());
+    // There may be room for one stream only, which the picture being left still has.
+    if (problem.kind === 'busy' && this.isPending) this.dropCurrent();
     this.isPending = true;
     if (!problem.isFinal && this.failures < RETRY_AFTER.length) {
       this.state = 'loading';

@@ -47,7 +47,7 @@ const schedule = {
     this.shown = shown;
     this.mark();
     const current = $('programmes').querySelector('[data-playing=true], [data-when=now]');
-    if (current) $('programmes').parentElement.scrollTop = current.offsetTop - $('programmes').offsetTop - 80;
+    if (current) reveal(current, $('programmes').parentElement);
   },
 
   row(programme) {
