@@ -170,6 +170,11 @@ pub const LISTENER_RETIRE_WAIT: Duration = Duration::from_secs(5);
 const _: () = assert!(LISTENER_RETIRE_WAIT.as_millis() > 10 * ACCEPT_RETRY.as_millis());
 /// After the last byte of an answer the client may take this long to close; what it sends is discarded.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// A connection that is to break waits until the client has received everything; it looks first after the one time,
+/// and then ever later up to the other. Chosen: a round trip, and what costs nothing while a player pauses.
+pub const BREAK_CHECK_MIN: Duration = Duration::from_millis(20);
+/// See [`BREAK_CHECK_MIN`].
+pub const BREAK_CHECK_MAX: Duration = Duration::from_secs(2);
 /// A client that was answered and may send another request has this long to begin it.
 pub const KEPT_ALIVE_WAIT: Duration = Duration::from_secs(60);
 /// A client that sends the body of a request must not pause for longer than this.

@@ -11,6 +11,7 @@ use rcgen::{
 use super::nginx::Nginx;
 use super::wire::{Origin, Wire, request};
 use crate::support::server::Server;
+use crate::support::tool::Tool;
 use crate::support::{TempDir, tool};
 
 type Authority = Arc<CertifiedIssuer<'static, KeyPair>>;
@@ -151,6 +152,46 @@ fn certificate_that_proves_nothing_is_answered_with_502_and_the_reason() {
     let strict = Server::start(&[]);
     let response = strict.get(&format!("/https/localhost:{}/", good.port));
     response.assert_error(502, "Bad Gateway");
+    server.stop_empty();
+}
+
+/// Python closes without the announcement (RFC 8446 §6.1), as many servers do.
+const CURT_SERVER: &str = r#"
+import socket, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+listener = socket.create_server(("127.0.0.1", 0))
+print("port", listener.getsockname()[1], flush=True)
+while True:
+    peer = context.wrap_socket(listener.accept()[0], server_side=True)
+    peer.recv(65536)
+    peer.sendall(b"HTTP/1.1 200 OK\r\n\r\nall of it")
+    peer.close()
+"#;
+
+#[test]
+fn body_that_ends_without_the_announcement_of_tls_ends_for_the_client_too() {
+    if !Nginx::available() || !tool::have(&["python3"]) {
+        return;
+    }
+    let nginx = nginx(&authority("ours"), &["localhost"], false, "");
+    let file = |name: &str| path(&nginx.directory.path().join(name));
+    let mut command = Command::new("python3");
+    command.args([
+        "-c",
+        CURT_SERVER,
+        &file("certificate.pem"),
+        &file("key.pem"),
+    ]);
+    let curt = Tool::start(&mut command);
+    let line = curt.stdout.wait("port ");
+    let port = line.trim_start_matches("port ");
+    let server = trusting(&nginx);
+    let mut client = Wire::to(&server);
+    client.send(request("GET", &format!("/https/localhost:{port}/"), ""));
+    assert_eq!(client.response_head().status, 200);
+    let whole = (b"all of it".to_vec(), false);
+    assert_eq!(client.rest_and_reset(), whole);
     server.stop_empty();
 }
 

@@ -130,6 +130,15 @@ impl Wire {
         bytes
     }
 
+    /// Reads the rest, and tells whether a reset ended it.
+    pub(crate) fn rest_and_reset(&mut self) -> (Vec<u8>, bool) {
+        let mut bytes = Vec::new();
+        let result = self.stream.read_to_end(&mut bytes);
+        let is_reset = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionReset;
+        assert!(result.as_ref().err().is_none_or(is_reset), "{result:?}");
+        (bytes, result.is_err())
+    }
+
     /// Nothing more will be sent; the peer may still say something.
     pub(crate) fn finish(&self) {
         self.stream.shutdown(Shutdown::Write).expect("open");

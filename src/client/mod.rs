@@ -11,6 +11,7 @@
 //!    └──── answer ──────────┴──────── end ──────│───────┤
 //!                                               │       ▼
 //!                                               └── Draining ── empty ──▶ Lingering ──▶ Closed
+//!                                                      └─ empty, the body is cut ──▶ Breaking ──▶ Closed
 //! ```
 //!
 //! Any state goes to `Closed` when the connection breaks. The body of a request is read while the client is
@@ -30,8 +31,8 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::limits::{
-    BODY_WAIT, CLOSE_WAIT, DISCARD_BYTES_PER_TURN, HEAD_WAIT, KEPT_ALIVE_WAIT,
-    READ_AHEAD_BYTES_MAX, STALL_CHECK, UNANSWERED_MAX, UPSTREAM_READ_BYTES,
+    BODY_WAIT, BREAK_CHECK_MAX, BREAK_CHECK_MIN, CLOSE_WAIT, DISCARD_BYTES_PER_TURN, HEAD_WAIT,
+    KEPT_ALIVE_WAIT, READ_AHEAD_BYTES_MAX, STALL_CHECK, UNANSWERED_MAX, UPSTREAM_READ_BYTES,
 };
 use crate::net::{Edge, Io, Peer, PipeId, SocketId, Watched};
 use crate::pool::{Charge, Packet, Run};
@@ -58,6 +59,9 @@ enum State {
     Draining,
     /// Everything is sent and our side closed; the client may finish sending (RFC 9112 §9.6).
     Lingering { until: Instant },
+    /// A body whose end only the connection's end tells was cut: once the client has received everything, the
+    /// connection is broken, so that the part is not taken for the whole (RFC 9112 §8).
+    Breaking { check: Instant, wait: Duration },
     /// Over.
     Closed(Ended),
 }
@@ -186,6 +190,10 @@ pub struct Client {
     is_head: bool,
     /// After this exchange the client may send another request.
     keep_alive: bool,
+    /// The body that is relayed ends where the connection does.
+    until_close: bool,
+    /// Such a body was cut.
+    breaks: bool,
     /// The client has closed its sending side; it may well go on reading.
     read_closed: bool,
     queue: SendQueue,
@@ -220,6 +228,8 @@ impl Client {
             minor_version: 1,
             is_head: false,
             keep_alive: false,
+            until_close: false,
+            breaks: false,
             read_closed: false,
             queue: SendQueue::default(),
             sent_bytes: 0,
@@ -271,6 +281,7 @@ impl Client {
     pub fn deadline(&self, body_allowed: bool) -> Option<Instant> {
         let stall = match self.state {
             State::Reading { until, .. } | State::Lingering { until } => return Some(until),
+            State::Breaking { check, .. } => return Some(check),
             State::Closed(_) => return None,
             _ => (!self.queue.is_empty()).then_some(self.progress_at + STALL_CHECK),
         };
@@ -303,6 +314,9 @@ impl Client {
                 );
             }
             State::Lingering { .. } => self.close(Ended::Complete),
+            State::Breaking { wait, .. } => {
+                self.break_connection((wait * 2).min(BREAK_CHECK_MAX), shared);
+            }
             // A player may pause; whoever asks for a page has no reason to hold it.
             _ if self.queue.local_bytes() > 0 => self.close(Ended::Stalled),
             _ => {
@@ -361,7 +375,7 @@ impl Client {
         match self.state {
             State::Reading { .. } => true,
             State::Waiting | State::Streaming | State::Draining => self.keep_alive,
-            State::Lingering { .. } | State::Closed(_) => false,
+            State::Lingering { .. } | State::Breaking { .. } | State::Closed(_) => false,
         }
     }
 
@@ -666,6 +680,7 @@ impl Client {
     /// As [`Client::begin_with`].
     pub fn begin_reply(&mut self, head: ReplyHead, shared: &Shared) -> Result<(), NoMemory> {
         self.keep_alive &= head.delimited && self.body.is_none();
+        self.until_close = !head.delimited;
         let head = head.encode(self.minor_version, self.keep_alive);
         self.begin_with(&head, shared)
     }
@@ -718,7 +733,7 @@ impl Client {
     }
 
     fn push(&mut self, view: Packet, packets: u32, now: Instant) {
-        if matches!(self.state, State::Closed(_) | State::Lingering { .. }) {
+        if self.is_closed() || self.is_lingering() {
             return;
         }
         if self.queue.is_empty() {
@@ -813,11 +828,18 @@ impl Client {
         }
     }
 
-    /// The stream has broken off: what is queued is still sent, and then the connection is closed, which tells the
-    /// client that it is not whole.
+    /// The stream has broken off: what is queued is still sent, and then the connection is closed or, where that would
+    /// look like the end of the body, broken, which tells the client that it is not whole.
     pub fn break_off(&mut self) {
+        self.breaks = self.until_close && self.state == State::Streaming;
         self.forget_request();
         self.end();
+    }
+
+    /// A body that ends with the connection has ended as its upstream ended it: the client's connection is not broken
+    /// for that.
+    pub fn take_end_for_end(&mut self) {
+        self.until_close = false;
     }
 
     /// Writes what the socket takes. When all is said, closes the sending side.
@@ -848,6 +870,9 @@ impl Client {
                 self.is_head = false;
                 return;
             }
+            if self.breaks {
+                return self.break_connection(BREAK_CHECK_MIN, shared);
+            }
             if self.read_closed {
                 return self.close(Ended::Complete);
             }
@@ -855,6 +880,28 @@ impl Client {
             self.state = State::Lingering {
                 until: shared.now + CLOSE_WAIT,
             };
+        }
+    }
+
+    /// Breaks the connection, or looks again after `wait` whether the client has received everything.
+    fn break_connection(&mut self, wait: Duration, shared: &mut Shared) {
+        let socket = self.socket.id;
+        let is_gone = shared
+            .net
+            .unanswered(socket)
+            .is_ok_and(|count| count >= UNANSWERED_MAX);
+        let waits = shared
+            .net
+            .unacknowledged_bytes(socket)
+            .is_ok_and(|bytes| bytes > 0);
+        if is_gone {
+            self.close(Ended::Gone);
+        } else if waits {
+            let check = shared.now + wait;
+            self.state = State::Breaking { check, wait };
+        } else {
+            shared.net.break_at_close(socket);
+            self.close(Ended::Complete);
         }
     }
 
@@ -896,7 +943,7 @@ impl Client {
 
     /// Whether everything was sent: what is left is to let the client close.
     pub fn is_lingering(&self) -> bool {
-        matches!(self.state, State::Lingering { .. })
+        matches!(self.state, State::Lingering { .. } | State::Breaking { .. })
     }
 
     /// Whether another request is awaited and nothing of it has come.

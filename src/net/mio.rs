@@ -467,6 +467,17 @@ impl Net for MioNet {
         }
     }
 
+    fn break_at_close(&mut self, socket: SocketId) {
+        if let Ok(fd) = self.fd(socket) {
+            // A peer that is gone sees nothing either way.
+            let _ = SockRef::from(fd).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    fn unacknowledged_bytes(&self, socket: SocketId) -> io::Result<usize> {
+        sys::tcp::unacknowledged_bytes(self.fd(socket)?.as_fd())
+    }
+
     fn unanswered(&self, socket: SocketId) -> io::Result<u8> {
         sys::tcp::unanswered(self.fd(socket)?.as_fd())
     }

@@ -297,6 +297,17 @@ pub trait Net {
     /// Ends the sending direction of a stream.
     fn finish(&mut self, socket: SocketId);
 
+    /// Makes [`Net::close`] break a stream, so that the peer sees an error in place of an end. What the peer's kernel
+    /// has not received is lost then.
+    fn break_at_close(&mut self, socket: SocketId);
+
+    /// How many of the bytes written to a stream its peer's kernel has not received.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn unacknowledged_bytes(&self, socket: SocketId) -> io::Result<usize>;
+
     /// How often in a row the peer of a stream has left the kernel without an answer.
     ///
     /// # Errors

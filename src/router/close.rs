@@ -3,6 +3,8 @@
 //! Nothing is freed in the middle of a tick: what ended lies in the graveyard until the reap, so that no id or
 //! socket used earlier in the tick can name its successor.
 
+use std::io::ErrorKind;
+
 use log::Level;
 
 use super::Router;
@@ -42,6 +44,12 @@ impl CloseReason {
             Self::Upstream(error) if error.is_timeout() => Status::GatewayTimeout,
             Self::Upstream(_) => Status::BadGateway,
         }
+    }
+
+    /// Whether the upstream closed its connection in order, but without the announcement that TLS asks for. Many
+    /// servers never send one, so what came before is more likely than not the whole body.
+    pub fn is_mere_end(&self) -> bool {
+        matches!(self, Self::Upstream(UpstreamError::Io(error)) if error.kind() == ErrorKind::UnexpectedEof)
     }
 
     /// How much it matters.
@@ -84,6 +92,9 @@ impl Router {
         }
         if let Some(record) = &mut sink.record {
             record.failed = true;
+        }
+        if reason.is_mere_end() {
+            sink.client.take_end_for_end();
         }
         let answer = Answer::new(reason.status(), reason.detail());
         sink.client.fail(&answer, &mut self.shared);

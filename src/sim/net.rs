@@ -281,6 +281,19 @@ impl Net for SimNet {
         }
     }
 
+    fn break_at_close(&mut self, socket: SocketId) {
+        let mut world = self.0.borrow_mut();
+        if let Ok(peer) = world.stream(socket) {
+            world.connection(peer).router_breaks = true;
+        }
+    }
+
+    fn unacknowledged_bytes(&self, socket: SocketId) -> io::Result<usize> {
+        let mut world = self.0.borrow_mut();
+        let peer = world.stream(socket)?;
+        Ok(world.connection(peer).to_peer)
+    }
+
     fn unanswered(&self, socket: SocketId) -> io::Result<u8> {
         let mut world = self.0.borrow_mut();
         let peer = world.stream(socket)?;
@@ -476,7 +489,8 @@ impl Net for SimNet {
                 connection.socket = None;
                 connection.router_closed = true;
                 // What the router has not read makes the kernel answer with a reset.
-                connection.router_reset = !connection.to_router.is_empty();
+                connection.router_reset =
+                    !connection.to_router.is_empty() && !connection.router_breaks;
                 world.wake(peer, now);
             }
         }

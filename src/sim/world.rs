@@ -66,6 +66,8 @@ pub(super) struct Connection {
     /// The router has closed its end; with unread bytes, which resets the connection.
     pub(super) router_closed: bool,
     pub(super) router_reset: bool,
+    /// The router breaks the connection when it closes it, once everything has arrived.
+    pub(super) router_breaks: bool,
     /// Since when the router could always have written.
     pub(super) writable_since: Option<Instant>,
     /// When the router had read all that was sent.
@@ -95,6 +97,7 @@ impl Connection {
             to_peer_finished: false,
             router_closed: false,
             router_reset: false,
+            router_breaks: false,
             writable_since: None,
             read_at: None,
             sent_bytes: 0,

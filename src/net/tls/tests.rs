@@ -258,6 +258,10 @@ impl Net for Wire {
         unsupported()
     }
     fn finish(&mut self, _: SocketId) {}
+    fn break_at_close(&mut self, _: SocketId) {}
+    fn unacknowledged_bytes(&self, _: SocketId) -> io::Result<usize> {
+        unsupported()
+    }
     fn unanswered(&self, _: SocketId) -> io::Result<u8> {
         unsupported()
     }
