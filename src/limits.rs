@@ -67,13 +67,16 @@ pub const FLUSH_INTERVAL_MAX: Duration = Duration::from_millis(100);
 pub const TICK_SLACK: Duration = Duration::from_millis(1);
 /// Ticks in a row that bring nothing before a channel's socket goes back to the poll.
 pub const QUIET_TICKS: u32 = 4;
-/// Bytes a channel may bring in one tick before the tick is shortened, and in one turn before the turn ends.
+/// Bytes a channel may bring in one tick before the tick is shortened.
 pub const TICK_BYTES_MAX: usize = 1 << 20;
 /// The same with [`SHARED_PAGES_SUBSCRIBERS`] and more: the sockets of all of them must take it. Chosen: what
 /// a socket's send buffer holds without having grown to its largest.
 pub const TICK_BYTES_WIDE_MAX: usize = 256 << 10;
 /// Buffers a channel fills per turn; more waits for the next turn.
 pub const CHANNEL_BUFFERS_PER_TURN: usize = 8;
+/// Bytes after which a channel's turn ends, and after which clients are given what channels have brought before others
+/// have their turn. Chosen: what the cache of a core holds beside everything else.
+pub const WARM_BYTES_MAX: usize = 256 << 10;
 /// From so many subscribers on, runs go out by page reference (`sendfile`). Measured, see `scripts/bench`.
 pub const SHARED_PAGES_SUBSCRIBERS: usize = 16;
 /// Smallest run worth that, bytes: a few pages.
@@ -408,6 +411,7 @@ const _: () = {
         QUEUE_SHARE_BYTES_MIN * QUEUE_HIGH_PERCENT / 100 + UPSTREAM_READ_BYTES
             <= QUEUE_SHARE_BYTES_MIN
     );
+    assert!(TICK_BYTES_WIDE_MAX <= WARM_BYTES_MAX);
     assert!(TICK_BYTES_WIDE_MAX <= TICK_BYTES_MAX && TICK_BYTES_MAX <= BUFFER_BYTES_MAX);
     assert!(FLUSH_FEW < FLUSH_MANY);
     assert!(FLUSH_INTERVAL_MIN.as_nanos() <= FLUSH_INTERVAL_FEW.as_nanos());

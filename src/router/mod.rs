@@ -41,7 +41,7 @@ use crate::client::{Ended, Incoming};
 use crate::config::Config;
 use crate::limits::{
     CONNECTIONS_READING_MAX, FORM_BYTES_MAX, SETTLE_WAIT, UPSTREAM_READ_BYTES,
-    UPSTREAM_ROUNDS_PER_TURN,
+    UPSTREAM_ROUNDS_PER_TURN, WARM_BYTES_MAX,
 };
 use crate::net::{Edge, Event, LookupId, Net, SocketId};
 use crate::pool::Run;
@@ -127,6 +127,8 @@ pub struct Router {
     /// Scratch, reused.
     events: Vec<Event>,
     runs: Vec<Run>,
+    /// What channels have brought since clients had their turn, bytes.
+    warm_bytes: usize,
     outcomes: Vec<Outcome>,
     incoming: Vec<Incoming>,
     shared: Shared,
@@ -170,6 +172,7 @@ impl Router {
             quiet_since: None,
             events: Vec::new(),
             runs: Vec::new(),
+            warm_bytes: 0,
             outcomes: Vec::new(),
             incoming: Vec::new(),
             shared: Shared::new(net, config),
@@ -245,12 +248,11 @@ impl Router {
         self.run_errands();
         for _ in 0..self.run.sources_len() {
             self.run_next_source();
-        }
-        for _ in 0..self.run.clients_len() {
-            if let Some(Entity::Client(id)) = self.run.pop_client() {
-                self.run_client(id);
+            if self.warm_bytes >= WARM_BYTES_MAX {
+                self.run_clients();
             }
         }
+        self.run_clients();
         self.tell_viewers();
         self.reap();
         self.settle_if_due();
@@ -266,6 +268,16 @@ impl Router {
             self.check();
         }
         Ok(())
+    }
+
+    /// Gives every client that waits for one a turn.
+    fn run_clients(&mut self) {
+        self.warm_bytes = 0;
+        for _ in 0..self.run.clients_len() {
+            if let Some(Entity::Client(id)) = self.run.pop_client() {
+                self.run_client(id);
+            }
+        }
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -484,6 +496,7 @@ impl Router {
         };
         let result = slot.channel.run(slot.audience(), shared, &mut runs);
         fanout::deliver(slot, &runs, limits, clients, run, shared);
+        self.warm_bytes += runs.iter().map(|run| run.view.len()).sum::<usize>();
         for subscriber in &slot.subscribers {
             if let Some(sink) = clients.get_mut(subscriber.client) {
                 self.timers.arm(
