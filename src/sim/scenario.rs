@@ -130,6 +130,12 @@ impl Scenario {
         self.units().max().unwrap_or_default()
     }
 
+    /// Whether a reload changes the pool, which then may hold more than it is allowed.
+    pub(super) fn is_resized(&self) -> bool {
+        let mut orders = self.orders.iter();
+        orders.any(|(_, order)| matches!(order, Order::Resize(_)))
+    }
+
     fn units(&self) -> impl Iterator<Item = usize> {
         let ordered = self.orders.iter().filter_map(|(_, order)| match order {
             Order::Resize(units) => Some(*units),

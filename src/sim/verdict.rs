@@ -273,7 +273,9 @@ fn judge_web(
         .count();
     let excuses = Excuses {
         stopped,
-        refuses: config.clients_max < clients || config.pool_buffers_max < 256,
+        refuses: config.clients_max < clients
+            || config.pool_buffers_max < 256
+            || (!scenario.roomy && scenario.is_resized()),
         starves: !scenario.roomy,
     };
     let notes = judge_replies(peer, client, replies, world, config, excuses);
