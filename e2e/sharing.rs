@@ -162,7 +162,11 @@ fn stalled_client_delays_nobody_and_gets_whole_packets() {
         let mut last = vec![Instant::now(); bodies.len()];
         let mut longest = Duration::ZERO;
         let mut buffer = vec![0; 256 << 10];
+        // How long this test itself could not read.
+        let (mut round, mut absent) = (Instant::now(), Duration::ZERO);
         while Instant::now() < until {
+            absent = absent.max(round.elapsed());
+            round = Instant::now();
             for (index, body) in bodies.iter_mut().enumerate() {
                 match body.stream.read(&mut buffer) {
                     Ok(0) => panic!("client {index} was cut off"),
@@ -209,7 +213,14 @@ fn stalled_client_delays_nobody_and_gets_whole_packets() {
         let unharmed = closed
             .iter()
             .filter(|line| line.ends_with(", 0 packets dropped"));
-        assert_eq!(unharmed.count(), 63, "exactly one client was skipped");
+        // Whoever is not read for so long is skipped with good reason.
+        let is_busy = absent > Duration::from_millis(500);
+        let unharmed = unharmed.count();
+        assert!(
+            unharmed == 63 || (is_busy && unharmed < 63),
+            "exactly one client was to be skipped, not {}; nobody read for {absent:?}",
+            64 - unharmed
+        );
         server.stop_empty();
     });
 }

@@ -200,6 +200,9 @@ pub struct Client {
     sent_bytes: u64,
     /// When the socket last took something, or there was nothing to take.
     progress_at: Instant,
+    /// When it was last looked whether the client takes a body of our own, and what the kernel still had of it then,
+    /// bytes.
+    stall_check: Option<(Instant, usize)>,
     /// Present once a stream was asked for.
     flow: Option<Box<Flow>>,
     /// Whatever is answered carries the access cookie: the token came in the query.
@@ -234,6 +237,7 @@ impl Client {
             queue: SendQueue::default(),
             sent_bytes: 0,
             progress_at: now,
+            stall_check: None,
             flow: None,
             sets_cookie: false,
             status: None,
@@ -283,10 +287,27 @@ impl Client {
             State::Reading { until, .. } | State::Lingering { until } => return Some(until),
             State::Breaking { check, .. } => return Some(check),
             State::Closed(_) => return None,
+            _ if self.queue.local_bytes() > 0 => Some(self.progress_at + STALL_CHECK / 2),
             _ => (!self.queue.is_empty()).then_some(self.progress_at + STALL_CHECK),
         };
         let body = (self.body.is_some() && body_allowed).then_some(self.body_at + BODY_WAIT);
         [stall, body].into_iter().flatten().min()
+    }
+
+    /// Closes the connection if the client has taken nothing since the last look: a player may pause; whoever asks for a
+    /// page has no reason to hold it. A slow one takes from the kernel, which asks for more only when much has gone.
+    fn check_stall(&mut self, shared: &Shared) {
+        let left = shared.net.unacknowledged_bytes(self.socket.id);
+        let left = left.unwrap_or_default();
+        match self.stall_check {
+            Some((at, before)) if at == self.progress_at && left >= before => {
+                self.close(Ended::Stalled);
+            }
+            _ => {
+                self.progress_at = shared.now;
+                self.stall_check = Some((shared.now, left));
+            }
+        }
     }
 
     /// Acts on a deadline that has passed.
@@ -317,8 +338,7 @@ impl Client {
             State::Breaking { wait, .. } => {
                 self.break_connection((wait * 2).min(BREAK_CHECK_MAX), shared);
             }
-            // A player may pause; whoever asks for a page has no reason to hold it.
-            _ if self.queue.local_bytes() > 0 => self.close(Ended::Stalled),
+            _ if self.queue.local_bytes() > 0 => self.check_stall(shared),
             _ => {
                 // A client may stall for as long as it likes; one that is gone must not hold its slot.
                 self.progress_at = shared.now;

@@ -1,6 +1,8 @@
 //! Resources of our own over real sockets: bodies of any length, whatever the pool has.
 
+use std::io::Read;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::{Bench, poor, receive};
 use crate::client::resource::{LocalBody, Reply};
@@ -46,9 +48,39 @@ fn body_larger_than_every_queue_arrives_whole_out_of_the_smallest_pool() {
 fn reader_that_stops_is_not_waited_for_without_end() {
     let mut bench = Bench::new(poor());
     let (_client, id, body) = answered(&mut bench);
-    bench.router.shared.now += STALL_CHECK;
-    bench.router.run_client(id);
-    let sink = bench.router.clients.get(id).expect("not reaped yet");
-    assert!(sink.client.is_closed());
+    for is_over in [false, true] {
+        bench.router.shared.now += STALL_CHECK / 2;
+        bench.router.run_client(id);
+        let sink = bench.router.clients.get(id).expect("not reaped yet");
+        assert_eq!(sink.client.is_closed(), is_over);
+    }
     assert_eq!(Rc::strong_count(&body), 1, "the body is let go");
+}
+
+/// The kernel asks for more only when a good part of what it holds has gone, which a slow reader takes minutes for.
+#[test]
+fn reader_that_takes_a_little_is_waited_for() {
+    let mut bench = Bench::new(poor());
+    let (mut client, id, _body) = answered(&mut bench);
+    let mut piece = vec![0; 64 << 10];
+    let mut before = usize::MAX;
+    for _ in 0..4 {
+        // The kernel takes its time to tell the other end of the room that reading makes.
+        let less = (0..5000).find_map(|_| {
+            let _ = client.read(&mut piece);
+            std::thread::sleep(Duration::from_millis(1));
+            let sink = bench.router.clients.get(id)?;
+            let left = bench
+                .router
+                .shared
+                .net
+                .unacknowledged_bytes(sink.client.socket());
+            left.ok().filter(|left| *left < before)
+        });
+        before = less.expect("the client takes something");
+        bench.router.shared.now += STALL_CHECK / 2;
+        bench.router.run_client(id);
+        let sink = bench.router.clients.get(id).expect("a client");
+        assert!(!sink.client.is_closed());
+    }
 }
