@@ -13,6 +13,7 @@ fuzz_target!(|input: (&str, &str)| {
         prefix: "/tv".to_owned(),
         token: Some("k%20y".to_owned()),
         status_page_path: "/status".to_owned(),
+        player_page_path: "/player".to_owned(),
     });
     builder.begin(Origin::Provider);
     for line in list.lines() {

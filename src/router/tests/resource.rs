@@ -62,13 +62,15 @@ fn reader_that_stops_is_not_waited_for_without_end() {
 fn reader_that_takes_a_little_is_waited_for() {
     let mut bench = Bench::new(poor());
     let (mut client, id, _body) = answered(&mut bench);
+    client.set_nonblocking(false).expect("it waits");
+    let wait = Some(Duration::from_millis(1));
+    client.set_read_timeout(wait).expect("but not long");
     let mut piece = vec![0; 64 << 10];
     let mut before = usize::MAX;
     for _ in 0..4 {
         // The kernel takes its time to tell the other end of the room that reading makes.
         let less = (0..5000).find_map(|_| {
             let _ = client.read(&mut piece);
-            std::thread::sleep(Duration::from_millis(1));
             let sink = bench.router.clients.get(id)?;
             let left = bench
                 .router
