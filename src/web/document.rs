@@ -20,7 +20,7 @@ pub(super) struct Sources {
     /// The style sheet.
     pub(super) style: &'static str,
     /// What runs before anything is shown.
-    pub(super) early: &'static str,
+    pub(super) early: &'static [&'static str],
     /// What runs at the end, in the order in which the files build on one another.
     pub(super) scripts: &'static [&'static str],
     /// Where scripts may come from besides those of the page: added to the policy's `script-src`.
@@ -100,7 +100,7 @@ impl Parts {
     fn of(sources: &Sources) -> Self {
         Self {
             style: lean(&[sources.style]),
-            early: lean(&[sources.early]),
+            early: lean(sources.early),
             // All of them as one, in a scope of their own.
             script: format!("(()=>{{'use strict';\n{}}})();", lean(sources.scripts)),
         }

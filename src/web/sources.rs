@@ -6,9 +6,10 @@ use super::document::Sources;
 pub(super) static STATUS: Sources = Sources {
     html: include_str!("page/status.html"),
     style: include_str!("page/status.css"),
-    early: include_str!("page/theme.js"),
+    early: &[include_str!("page/theme.js"), include_str!("store.js")],
     scripts: &[
         include_str!("page/text.js"),
+        include_str!("language.js"),
         include_str!("page/format.js"),
         include_str!("dom.js"),
         include_str!("page/icons.js"),
@@ -30,9 +31,10 @@ pub(super) static STATUS: Sources = Sources {
 pub(super) static PLAYER: Sources = Sources {
     html: include_str!("player/player.html"),
     style: include_str!("player/player.css"),
-    early: include_str!("player/store.js"),
+    early: &[include_str!("player/store.js"), include_str!("store.js")],
     scripts: &[
         include_str!("player/text.js"),
+        include_str!("language.js"),
         include_str!("dom.js"),
         include_str!("player/icons.js"),
         include_str!("player/playlist.js"),

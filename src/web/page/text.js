@@ -186,28 +186,10 @@ const STATES = [
 ];
 
 const LANGUAGES = ['en', 'zh'];
-let language = chooseLanguage();
-
-function chooseLanguage() {
-  const choice = remembered('language');
-  if (LANGUAGES.includes(choice)) return choice;
-  return navigator.language.toLowerCase().startsWith('zh') ? 'zh' : 'en';
-}
-
-function t(key, ...values) {
-  const text = TEXT[key][LANGUAGES.indexOf(language)];
-  return text.replace(/\{(\d)\}/g, (_, index) => values[index]);
-}
+const LANGUAGE_TAGS = ['en', 'zh-Hans'];
+const likelyLanguage = (wanted) => wanted.startsWith('zh') ? 'zh' : 'en';
 
 function stateName(number) {
   const names = STATES[number];
   return names ? names[LANGUAGES.indexOf(language)] : String(number);
-}
-
-// Fills in the texts that the document itself holds: content, accessible names, placeholders.
-function translateDocument() {
-  document.documentElement.lang = language === 'zh' ? 'zh-Hans' : 'en';
-  for (const node of document.querySelectorAll('[data-t]')) node.textContent = t(node.dataset.t);
-  for (const node of document.querySelectorAll('[data-a]')) node.setAttribute('aria-label', t(node.dataset.a));
-  for (const node of document.querySelectorAll('[data-p]')) node.placeholder = t(node.dataset.p);
 }

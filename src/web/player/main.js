@@ -46,7 +46,7 @@ const page = {
   speak(choice) {
     language = choice;
     remember('language', choice);
-    translateDocument();
+    translateDocument(label);
     channelList.fill(channelList.all);
     schedule.show();
     show();
@@ -118,7 +118,7 @@ function show() {
   schedule.mark();
 }
 
-translateDocument();
+translateDocument(label);
 playback.start([$('video-a'), $('video-b')], show);
 channelList.start((channel) => page.choose(channel));
 schedule.start((time) => {

@@ -1,12 +1,5 @@
-// What the browser keeps for this page. Storage may be forbidden; then nothing is kept, and all works.
 const STORE_PREFIX = 'rtp2httpd-player-';
 
-function remembered(key) {
-  try { return localStorage.getItem(STORE_PREFIX + key); } catch { return null; }
-}
-function remember(key, value) {
-  try { localStorage.setItem(STORE_PREFIX + key, value); } catch { /* Works without. */ }
-}
 function rememberedList(key) {
   try {
     const list = JSON.parse(remembered(key));

@@ -78,27 +78,11 @@ const TEXT = {
 const LANGUAGES = ['en', 'zh-Hans', 'zh-Hant'];
 const LANGUAGE_NAMES = ['English', '简体中文', '繁體中文'];
 
-let language = chooseLanguage();
+const LANGUAGE_TAGS = LANGUAGES;
 
-function chooseLanguage() {
-  const choice = remembered('language');
-  if (LANGUAGES.includes(choice)) return choice;
-  const wanted = navigator.language.toLowerCase();
+function likelyLanguage(wanted) {
   if (!wanted.startsWith('zh')) return 'en';
   return /hant|tw|hk|mo/.test(wanted) ? 'zh-Hant' : 'zh-Hans';
-}
-
-function t(key, ...values) {
-  const text = TEXT[key][LANGUAGES.indexOf(language)];
-  return text.replace(/\{(\d)\}/g, (_, index) => values[index] ?? '').trim();
-}
-
-// Fills in the texts that the document itself holds: content, accessible names, titles, placeholders.
-function translateDocument() {
-  document.documentElement.lang = language;
-  for (const node of document.querySelectorAll('[data-t]')) node.textContent = t(node.dataset.t);
-  for (const node of document.querySelectorAll('[data-a]')) label(node, t(node.dataset.a));
-  for (const node of document.querySelectorAll('[data-p]')) node.placeholder = t(node.dataset.p);
 }
 
 // The accessible name of a control, shown to the mouse as well.
