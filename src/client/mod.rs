@@ -245,9 +245,11 @@ impl Client {
         }
     }
 
-    /// Who has connected, in words; a connection that is kept is asked with every request.
-    pub fn peer_name(&self) -> Rc<str> {
-        Rc::clone(self.peer_name.get_or_init(|| self.peer.to_string().into()))
+    /// Whom a request comes from, in words: the address that a proxy in front has named, or who has connected, which a
+    /// connection that is kept is asked with every request.
+    pub fn asker(&self, forwarded_for: Option<&str>) -> Rc<str> {
+        let peer_name = || Rc::clone(self.peer_name.get_or_init(|| self.peer.to_string().into()));
+        forwarded_for.map_or_else(peer_name, Rc::from)
     }
 
     /// The socket.
@@ -294,22 +296,6 @@ impl Client {
         [stall, body].into_iter().flatten().min()
     }
 
-    /// Closes the connection if the client has taken nothing since the last look: a player may pause; whoever asks for a
-    /// page has no reason to hold it. A slow one takes from the kernel, which asks for more only when much has gone.
-    fn check_stall(&mut self, shared: &Shared) {
-        let left = shared.net.unacknowledged_bytes(self.socket.id);
-        let left = left.unwrap_or_default();
-        match self.stall_check {
-            Some((at, before)) if at == self.progress_at && left >= before => {
-                self.close(Ended::Stalled);
-            }
-            _ => {
-                self.progress_at = shared.now;
-                self.stall_check = Some((shared.now, left));
-            }
-        }
-    }
-
     /// Acts on a deadline that has passed.
     pub fn expire(
         &mut self,
@@ -342,15 +328,33 @@ impl Client {
             _ => {
                 // A client may stall for as long as it likes; one that is gone must not hold its slot.
                 self.progress_at = shared.now;
-                if shared
-                    .net
-                    .unanswered(self.socket.id)
-                    .is_ok_and(|count| count >= UNANSWERED_MAX)
-                {
+                if self.is_unreachable(shared) {
                     self.close(Ended::Gone);
                 }
             }
         }
+    }
+
+    /// Closes the connection if the client has taken nothing since the last look: a player may pause; whoever asks for a
+    /// page has no reason to hold it. A slow one takes from the kernel, which asks for more only when much has gone.
+    fn check_stall(&mut self, shared: &Shared) {
+        let left = shared.net.unacknowledged_bytes(self.socket.id);
+        let left = left.unwrap_or_default();
+        match self.stall_check {
+            Some((at, before)) if at == self.progress_at && left >= before => {
+                self.close(Ended::Stalled);
+            }
+            _ => {
+                self.progress_at = shared.now;
+                self.stall_check = Some((shared.now, left));
+            }
+        }
+    }
+
+    /// Whether the client's host has not answered for long.
+    fn is_unreachable(&self, shared: &Shared) -> bool {
+        let unanswered = shared.net.unanswered(self.socket.id);
+        unanswered.is_ok_and(|count| count >= UNANSWERED_MAX)
     }
 
     /// Reads what the client sent, at most `body_room` bytes of a body, and appends it to `incoming`. Heads that
@@ -906,15 +910,11 @@ impl Client {
     /// Breaks the connection, or looks again after `wait` whether the client has received everything.
     fn break_connection(&mut self, wait: Duration, shared: &mut Shared) {
         let socket = self.socket.id;
-        let is_gone = shared
-            .net
-            .unanswered(socket)
-            .is_ok_and(|count| count >= UNANSWERED_MAX);
         let waits = shared
             .net
             .unacknowledged_bytes(socket)
             .is_ok_and(|bytes| bytes > 0);
-        if is_gone {
+        if self.is_unreachable(shared) {
             self.close(Ended::Gone);
         } else if waits {
             let check = shared.now + wait;

@@ -67,10 +67,10 @@ impl Router {
         let forwarded_for = http::list_elements(header("X-Forwarded-For")).next();
         let user_agent = token::without_token_agent(header("User-Agent"));
         let entry = Entry {
-            client_address: match access::forwarded_for(request, config) {
-                Some(address) => address.to_owned(),
-                None => sink.client.peer.to_string(),
-            },
+            client_address: sink
+                .client
+                .asker(access::forwarded_for(request, config))
+                .to_string(),
             method: request.method_name.clone(),
             host: header("Host").to_vec(),
             service_url: service::service_url(target),

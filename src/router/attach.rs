@@ -94,7 +94,7 @@ impl Router {
             _ => None,
         }
         .map(|kind| {
-            let address = forwarded_for.map_or_else(|| sink.client.peer_name(), Rc::from);
+            let address = sink.client.asker(forwarded_for);
             Box::new(Record::new(kind, granted.target, address))
         });
         match routed {

@@ -49,7 +49,7 @@ impl Pace {
         self.receive_buffer_bytes = self.receive_buffer_bytes.max(granted_bytes);
     }
 
-    /// Payload that may gather in one tick: half of what the kernel can hold, and at most one large buffer.
+    /// Payload that may gather in one tick: at most half of what the kernel can hold.
     fn tick_bytes_max(&self, subscribers: usize) -> f64 {
         let large = if subscribers >= SHARED_PAGES_SUBSCRIBERS {
             TICK_BYTES_WIDE_MAX

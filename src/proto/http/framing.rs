@@ -2,8 +2,9 @@
 //!
 //! Two readers of one connection that disagree on this can be made to see different requests: request
 //! smuggling. So there is exactly one way to say each thing here, and everything else is refused, also what
-//! RFC 9112 would let a recipient repair, but for a playlist that is written anew as a whole. Whoever forwards a message writes `Content-Length` or
-//! `Transfer-Encoding` anew from the [`Framing`], never from the header that was received.
+//! RFC 9112 would let a recipient repair, but for a playlist that is written anew as a whole. Whoever forwards a
+//! message writes `Content-Length` or `Transfer-Encoding` anew from the [`Framing`], never from the header that was
+//! received.
 
 use std::fmt;
 
