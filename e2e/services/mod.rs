@@ -192,6 +192,81 @@ fn service_of_an_http_server_gets_the_queries_of_both() {
     assert!(!log.contains("r2h-token=k"), "{log}");
 }
 
+#[test]
+fn passwords_in_urls_open_upstreams_and_are_shown_to_nobody_else() {
+    if !Nginx::available() {
+        return;
+    }
+    let directory = TempDir::new();
+    let live = directory.path().join("live");
+    std::fs::create_dir(&live).expect("a directory");
+    let write = |path: std::path::PathBuf, text: &str| std::fs::write(path, text).expect("written");
+    write(directory.path().join("users"), "tele:{PLAIN}s3@cret\n");
+    write(live.join("i.m3u8"), "#EXTM3U\n#EXTINF:4,\na.ts\n");
+    write(live.join("a.ts"), "media");
+    write(directory.path().join("other.ts"), "other");
+    let users = directory.path().join("users");
+    let server = format!("auth_basic tv; auth_basic_user_file {};", users.display());
+    let nginx = Nginx::start(directory, "", &server);
+    let (port, url) = (
+        nginx.port,
+        format!("tele:s3%40cret@127.0.0.1:{}", nginx.port),
+    );
+    let configured = configured(&format!(
+        "[services]\n#EXTM3U\n#EXTINF:-1,Cam\nhttp://{url}/live/i.m3u8\n"
+    ));
+    let server = &configured.server;
+    let asked = |path: &str, headers: &str| {
+        let headers = format!("{headers}Connection: close\r\n");
+        let response = get_with(server, "GET", path, &headers);
+        let body = String::from_utf8(response.body).expect("text");
+        (response.status, body)
+    };
+    let link_in = |playlist: &str| {
+        let link = playlist.lines().last().expect("a link");
+        let path = link.strip_prefix("http://tv.lan:5140").expect(link);
+        path.to_owned()
+    };
+
+    // Whoever gives the password has links with it.
+    let (status, playlist) = asked(&format!("/http/{url}/live/i.m3u8"), "");
+    let link = link_in(&playlist);
+    assert_eq!((status, &*link), (200, &*format!("/http/{url}/live/a.ts")));
+    assert_eq!(asked(&link, ""), (200, "media".to_owned()));
+
+    // Whoever asks for the service has links without it, which lead there and no further.
+    let (status, playlist) = asked("/Cam", "");
+    let link = link_in(&playlist);
+    let bare = format!("/http/127.0.0.1:{port}");
+    assert_eq!((status, &*link), (200, &*format!("{bare}/live/a.ts")));
+    assert_eq!(asked(&link, ""), (200, "media".to_owned()));
+    for path in ["other.ts", "live/../other.ts", "live/%2e%2e/other.ts"] {
+        assert_eq!(asked(&format!("{bare}/{path}"), "").0, 401, "{path}");
+    }
+    // What a client says of itself holds.
+    let own = "Authorization: Basic dGVsZTp3cm9uZw==\r\n";
+    for path in ["/Cam", &link, &format!("/http/{url}/live/a.ts")] {
+        assert_eq!(asked(path, own).0, 401, "{path}");
+    }
+
+    let shown = [
+        text_of(server, "/playlist.m3u"),
+        text_of(server, "/status/api/status"),
+    ];
+    let log = server.log().all().join("\n");
+    for text in shown.iter().chain([&log]) {
+        for secret in ["s3@cret", "s3%40cret", "dGVsZTpzM0BjcmV0"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+    }
+}
+
+fn text_of(server: &Server, path: &str) -> String {
+    let response = server.get(path);
+    assert_eq!(response.status, 200, "{path}");
+    String::from_utf8(response.body).expect("text")
+}
+
 fn text_with_token(server: &Server) -> String {
     text(&get_with(
         server,

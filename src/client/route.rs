@@ -200,8 +200,9 @@ fn of_source(source: &Source) -> Result<Target, Answer> {
             .map_err(|error| spoilt(error.to_string())),
         SourceScheme::Rtsp => Ok(Target::Rtsp(RtspUrl { tls: false, rest })),
         SourceScheme::Rtsps => Ok(Target::Rtsp(RtspUrl { tls: true, rest })),
+        // A viewer has asked for a name and need not learn the operator's password.
         SourceScheme::Http | SourceScheme::Https => HttpUrl::parse(&source.url())
-            .map(Target::Http)
+            .map(|url| Target::Http(url.hiding_user_info()))
             .map_err(|error| spoilt(error.to_string())),
     }
 }

@@ -69,6 +69,7 @@ mod tests {
     fn addresses_are_urls_or_absolute_paths() {
         for text in [
             "http://h/a?b=c",
+            "http://u:p@h/a",
             "https://[::1]:81/x.m3u",
             "file:///a b%20c.m3u",
         ] {
@@ -83,7 +84,7 @@ mod tests {
             "file://",
             "ftp://h/a",
             "http://",
-            "http://u:p@h/",
+            "http://u%3A:p@h/",
         ] {
             assert!(DocumentAddress::parse(text).is_err(), "{text}");
         }

@@ -10,8 +10,11 @@ use super::carrier::carrier;
 use super::combined::Combined;
 use super::source::{self, SOURCE_BYTES_MAX, Source, Usability};
 use super::tags::{Attribute, ENTRY, HEADER, Header, Info};
+use super::users::Users;
 use crate::limits::{PLAYLIST_LINE_BYTES_MAX, SERVICES_MAX};
+use crate::proto::origin::HttpUrl;
 use crate::proto::url;
+use crate::proto::user_info::UserInfo;
 
 /// Longest name of a channel with its group, and longest label, bytes (playlist spec §6).
 const NAME_BYTES_MAX: usize = 255;
@@ -111,6 +114,7 @@ pub struct Catalogue {
     services: HashMap<String, Service>,
     playlist: Combined,
     guide: Option<Guide>,
+    users: Users,
 }
 
 impl Catalogue {
@@ -131,6 +135,11 @@ impl Catalogue {
             .flat_map(|path| [path, path.strip_suffix('/').unwrap_or(path)])
             .find_map(|path| self.services.get(&url::percent_decode(path).ok()?))?;
         Some((service, query))
+    }
+
+    /// Who has to ask for a resource that lies beside a service's, since the links of a service's playlist do not say.
+    pub fn user_info_for(&self, url: &HttpUrl) -> Option<&UserInfo> {
+        self.users.find(url)
     }
 
     /// The playlist.
@@ -341,6 +350,7 @@ impl Builder {
             *greatest = number.max(*greatest);
         }
         let origin = self.origin;
+        self.catalogue.users.note(&source);
         self.catalogue
             .services
             .insert(name, Service { source, origin });

@@ -8,6 +8,7 @@ use md5::{Digest, Md5};
 use crate::proto::http::decode_response;
 use crate::proto::origin::{HttpUrl, OriginError};
 use crate::proto::reference::Reference;
+use crate::proto::user_info::UserInfo;
 
 /// Redirects that are followed. Chosen: what browsers allow is twice as much, and nobody needs more than two or three.
 const REDIRECTS_MAX: usize = 10;
@@ -143,7 +144,9 @@ impl Download {
             self.url.target(),
             self.url.origin().host_header()
         );
+        let authorization = self.url.user_info().map(UserInfo::authorization);
         for (name, value) in [
+            ("Authorization", &authorization),
             ("If-None-Match", &self.known.tag),
             ("If-Modified-Since", &self.known.modified),
         ] {
@@ -243,9 +246,15 @@ impl Download {
             let limit = REDIRECTS_MAX;
             return Err(DownloadError::Redirects { limit });
         }
-        let base = self.url.to_string();
+        // The user goes along to wherever else the same server has it, and to no other.
+        let base = self.url.to_link();
         let url = Reference::parse(location).resolve(&Reference::parse(&base));
-        HttpUrl::parse(&url.to_string()).map_err(DownloadError::Location)
+        let url = HttpUrl::parse(&url.to_string()).map_err(DownloadError::Location)?;
+        let is_same = url.origin() == self.url.origin() && url.user_info().is_none();
+        match is_same {
+            true => self.url.at(url.target()).map_err(DownloadError::Location),
+            false => Ok(url),
+        }
     }
 
     fn too_long(&self) -> DownloadError {
@@ -297,6 +306,31 @@ mod tests {
         );
         assert_eq!(second.take_head(b"HTTP/1.1 304 x\r\n\r\n"), Ok(false));
         assert_eq!(second.finish(), Ok(Answer::Unchanged));
+    }
+
+    #[test]
+    fn user_goes_along_on_the_same_server_only() {
+        for (location, expected) in [
+            ("/b", Some("Basic dTpw")),
+            ("http://h/b", Some("Basic dTpw")),
+            ("http://x:y@h/b", Some("Basic eDp5")),
+            ("http://i/b", None),
+            ("http://h:81/b", None),
+            ("https://h/b", None),
+        ] {
+            let mut first = download("http://u:p@h/a");
+            assert!(text(&first).contains("\r\nAuthorization: Basic dTpw\r\n"));
+            let head = format!("HTTP/1.1 302 x\r\nLocation: {location}\r\n\r\n");
+            assert_eq!(first.take_head(head.as_bytes()), Ok(false));
+            let Ok(Answer::Elsewhere(next)) = first.finish() else {
+                panic!("it stays")
+            };
+            let request = text(&next);
+            let sent = request
+                .lines()
+                .find_map(|line| line.strip_prefix("Authorization: "));
+            assert_eq!(sent, expected, "{location}");
+        }
     }
 
     #[test]

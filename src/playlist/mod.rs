@@ -23,6 +23,7 @@ pub mod download;
 mod schedule;
 pub mod source;
 mod tags;
+mod users;
 
 pub use address::DocumentAddress;
 pub use catalogue::{Builder, Catalogue, Fault, Guide, Naming, Origin, Service};

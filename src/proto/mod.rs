@@ -15,4 +15,5 @@ pub mod rtp;
 pub mod rtsp;
 pub mod seek;
 pub mod url;
+pub mod user_info;
 pub mod websocket;

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::url::{self, HOST_BYTES_MAX, Host, INTERFACE_BYTES_MAX, UrlError};
+use super::user_info::{self, UserInfo, UserInfoError};
 
 /// Longest request target towards an upstream in bytes. Chosen: the longest link this server writes.
 pub const UPSTREAM_TARGET_BYTES_MAX: usize = 4095;
@@ -60,8 +61,8 @@ pub enum OriginError {
     Scheme,
     /// Nothing where host and port should be.
     NoAuthority,
-    /// `user@` or `user:password@` before the host.
-    UserInfo,
+    /// A user or password before the host that cannot be one.
+    UserInfo(UserInfoError),
     /// A host or port that cannot be one.
     Authority(UrlError),
     /// Path and query together are longer than `limit` bytes.
@@ -77,7 +78,7 @@ impl OriginError {
         match self {
             OriginError::NoAuthority => 404,
             OriginError::TargetTooLong { .. } => 414,
-            OriginError::Scheme | OriginError::UserInfo | OriginError::Authority(_) => 503,
+            OriginError::Scheme | OriginError::UserInfo(_) | OriginError::Authority(_) => 503,
         }
     }
 }
@@ -89,9 +90,9 @@ impl fmt::Display for OriginError {
             OriginError::NoAuthority => {
                 f.write_str("upstream host is missing; accepted is host[:port]")
             }
-            OriginError::UserInfo => f.write_str(
-                "user and password in an upstream URL are not supported; use an Authorization header",
-            ),
+            OriginError::UserInfo(error) => {
+                write!(f, "user or password in an upstream URL: {error}")
+            }
             OriginError::Authority(error) => write!(f, "upstream address: {error}"),
             OriginError::TargetTooLong { limit } => {
                 write!(f, "upstream path and query are longer than {limit} bytes")
@@ -124,11 +125,11 @@ impl Origin {
     /// Parses `host`, `host:port`, `host:`, `[v6]`, `[v6]:port` or a bare `v6`, which cannot have a port.
     ///
     /// A scope may follow an IPv6 address in brackets as `%eth0` or `%25eth0`. Nothing else is
-    /// percent-decoded.
+    /// percent-decoded. A user or password is no part of an origin and is refused like any wrong host.
     ///
     /// # Errors
     ///
-    /// `NoAuthority`, `UserInfo`, and `Authority` with `Host`, `Bracket`, `Port` or `TooLong`.
+    /// `NoAuthority`, and `Authority` with `Host`, `Bracket`, `Port` or `TooLong`.
     pub fn parse(scheme: Scheme, authority: &str) -> Result<Self, OriginError> {
         let parts = Authority::split(authority)?;
         let host = parts.host()?;
@@ -228,9 +229,6 @@ impl<'a> Authority<'a> {
         if text.is_empty() {
             return Err(OriginError::NoAuthority);
         }
-        if text.contains('@') {
-            return Err(OriginError::UserInfo);
-        }
         if let Some(inner) = text.strip_prefix('[') {
             let (host, behind) = inner.split_once(']').ok_or(UrlError::Bracket)?;
             let port = match behind.strip_prefix(':') {
@@ -310,15 +308,19 @@ fn parse_literal(text: &str) -> Option<Host> {
 
 /// The URL of a resource of an HTTP upstream, without a fragment.
 ///
-/// Displayed as an absolute URL.
+/// Displayed as an absolute URL without user and password, which [`HttpUrl::to_link`] adds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpUrl {
     origin: Rc<Origin>,
+    user_info: Option<UserInfo>,
+    /// Nothing that is made of this URL may show user and password.
+    hides_user_info: bool,
     target: String,
 }
 
 impl HttpUrl {
-    /// Reads the request target of a proxied request: `/http/authority[/rest]` or `/https/authority[/rest]`.
+    /// Reads the request target of a proxied request: `/http/authority[/rest]` or `/https/authority[/rest]`, where
+    /// `user:password@` may stand before host and port.
     ///
     /// `None` if the target is not one of these; the letters must be lower case. `app-path-prefix` and the
     /// parameters of this server (`r2h-…`) are to be removed before. See [`HttpUrl::target`] for what becomes
@@ -337,11 +339,12 @@ impl HttpUrl {
         Some(Self::from_rest(scheme, rest))
     }
 
-    /// Parses an absolute URL, `http://authority[/path][?query]` or the same with `https`.
+    /// Parses an absolute URL, `http://authority[/path][?query]` or the same with `https`, and likewise with
+    /// `user:password@`.
     ///
     /// # Errors
     ///
-    /// `Scheme` for any other scheme or none, `TargetTooLong`, and those of [`Origin::parse`].
+    /// `Scheme` for any other scheme or none, `UserInfo`, `TargetTooLong`, and those of [`Origin::parse`].
     pub fn parse(url: &str) -> Result<Self, OriginError> {
         let (scheme, rest) = url.split_once("://").ok_or(OriginError::Scheme)?;
         Self::from_rest(Scheme::named(scheme).ok_or(OriginError::Scheme)?, rest)
@@ -351,16 +354,24 @@ impl HttpUrl {
         let authority_bytes = memchr::memchr3(b'/', b'?', b'#', rest.as_bytes());
         let authority_bytes = authority_bytes.unwrap_or(rest.len());
         let (authority, target) = rest.split_at_checked(authority_bytes).unwrap_or((rest, ""));
-        Self::at(Rc::new(Origin::parse(scheme, authority)?), target)
+        let (user_info, authority) = user_info::split(authority);
+        let user_info = user_info.map_or(Ok(None), UserInfo::parse);
+        Self {
+            origin: Rc::new(Origin::parse(scheme, authority)?),
+            user_info: user_info.map_err(OriginError::UserInfo)?,
+            hides_user_info: false,
+            target: String::new(),
+        }
+        .at(target)
     }
 
-    /// The resource `target` of `origin`: path and query, without a leading `/` below the root. A fragment is
-    /// dropped, and [`HttpUrl::target`] says what else may become of the text.
+    /// The resource `target` of the same origin, for the same user: path and query, without a leading `/` below the
+    /// root. A fragment is dropped, and [`HttpUrl::target`] says what else may become of the text.
     ///
     /// # Errors
     ///
     /// `TargetTooLong`.
-    pub fn at(origin: Rc<Origin>, target: &str) -> Result<Self, OriginError> {
+    pub fn at(&self, target: &str) -> Result<Self, OriginError> {
         let target = target.split_once('#').map_or(target, |(kept, _)| kept);
         let mut kept = String::with_capacity(target.len() + 1);
         if !target.starts_with('/') {
@@ -373,14 +384,35 @@ impl HttpUrl {
             });
         }
         Ok(HttpUrl {
-            origin,
+            origin: Rc::clone(&self.origin),
+            user_info: self.user_info.clone(),
+            hides_user_info: self.hides_user_info,
             target: kept,
         })
+    }
+
+    /// The same, with user and password only for the upstream: links do not show them to whoever reads an answer.
+    #[must_use]
+    pub fn hiding_user_info(self) -> Self {
+        Self {
+            hides_user_info: true,
+            ..self
+        }
     }
 
     /// Whom to ask.
     pub fn origin(&self) -> &Rc<Origin> {
         &self.origin
+    }
+
+    /// Who asks, if the URL says so.
+    pub fn user_info(&self) -> Option<&UserInfo> {
+        self.user_info.as_ref()
+    }
+
+    /// The same, unless it is hidden.
+    pub fn shown_user_info(&self) -> Option<&UserInfo> {
+        self.user_info().filter(|_| !self.hides_user_info)
     }
 
     /// The request target (RFC 9112 §3.2.1): `/`, path and query, at most [`UPSTREAM_TARGET_BYTES_MAX`] bytes.
@@ -390,6 +422,21 @@ impl HttpUrl {
     /// percent-encoded, so no text can add to the request.
     pub fn target(&self) -> &str {
         &self.target
+    }
+
+    /// The absolute URL with user and password, unless they are [hidden](HttpUrl::hiding_user_info): for whoever has
+    /// sent them, and for no log.
+    pub fn to_link(&self) -> String {
+        match self.shown_user_info() {
+            Some(user_info) => format!(
+                "{}{SCHEME_END}{}@{}{}",
+                self.origin.scheme().name(),
+                user_info.written(),
+                self.origin.authority(),
+                self.target
+            ),
+            None => self.to_string(),
+        }
     }
 
     /// The target up to its query. Begins with `/`.
@@ -523,8 +570,16 @@ mod tests {
             ("/http/h:65536/", UrlError::Port.into()),
             ("/http/h:80x/", UrlError::Port.into()),
             ("/http/h:+80/", UrlError::Port.into()),
-            ("/http/me@h/", OriginError::UserInfo),
-            ("/http/me:secret@h/", OriginError::UserInfo),
+            ("/http/me@/", OriginError::NoAuthority),
+            ("/http/me:secret@:80/", UrlError::Host.into()),
+            (
+                "/http/a%3Ab:c@h/",
+                OriginError::UserInfo(UserInfoError::Colon),
+            ),
+            (
+                "/http/me:%zz@h/",
+                OriginError::UserInfo(UrlError::Escape.into()),
+            ),
             ("/http/[::1/", UrlError::Bracket.into()),
             ("/http/[::1]80/", UrlError::Bracket.into()),
             ("/http/[1.2.3.4]/", UrlError::Bracket.into()),
@@ -566,6 +621,34 @@ mod tests {
     }
 
     #[test]
+    fn user_and_password_are_no_part_of_the_origin() {
+        for (target, written) in [
+            ("/http/zoe:s3cret@h:81/a?b@c", "zoe:s3cret"),
+            ("/http/zoe@h:81/a?b@c", "zoe:"),
+            ("/http/zoe:a@b@h:81/a?b@c", "zoe:a%40b"),
+        ] {
+            let url = proxied(target);
+            assert_eq!(url.origin().to_string(), "http://h:81", "{target}");
+            assert_eq!(url.target(), "/a?b@c", "{target}");
+            let user_info = url.user_info().expect("a user");
+            assert_eq!(user_info.written(), written, "{target}");
+            assert_eq!(
+                url.to_link(),
+                format!("http://{written}@h:81/a?b@c"),
+                "{target}"
+            );
+            assert_eq!(url.to_string(), "http://h:81/a?b@c", "{target}");
+            assert!(!format!("{url:?}").contains(written), "{url:?}");
+            assert_eq!(url.at("/x").unwrap().user_info(), url.user_info());
+        }
+        assert_eq!(proxied("/http/@h/").user_info(), None);
+        let hidden = proxied("/http/zoe:s3cret@h/a").hiding_user_info();
+        assert_eq!(hidden.to_link(), "http://h/a");
+        assert!(hidden.user_info().is_some() && hidden.shown_user_info().is_none());
+        assert_eq!(hidden.at("/b").unwrap().to_link(), "http://h/b");
+    }
+
+    #[test]
     fn blanks_and_control_characters_cannot_reach_the_request_line() {
         let url = HttpUrl::parse("http://h/a b\r\nX-A: b\0\u{7f}?c d").unwrap();
         assert_eq!(url.target(), "/a%20b%0D%0AX-A:%20b%00%7F?c%20d");
@@ -575,15 +658,16 @@ mod tests {
         #[test]
         fn whatever_is_accepted_is_safe_and_parses_to_itself(
             scheme in "https?",
+            user in "([a-z0-9%@;]{0,4}(:[a-z0-9%@:;é]{0,4})?@)?",
             rest in "[a-z0-9.:\\[\\]%@/?# $é\\x00-\\x20\\x7f\\\\-]{0,40}|(\\[[0-9a-f:]{2,9}(%(25)?[a-z0-9]{1,4})?\\]|[a-z]{1,9})(:[0-9]{1,4})?(/\\PC{0,9})?",
         ) {
-            if let Some(Ok(url)) = HttpUrl::from_proxy_target(&format!("/{scheme}/{rest}")) {
+            if let Some(Ok(url)) = HttpUrl::from_proxy_target(&format!("/{scheme}/{user}{rest}")) {
                 prop_assert!(url.target().starts_with('/'));
                 prop_assert!(!url.target().contains(|c: char| c.is_ascii_control() || c == ' ' || c == '#'));
                 let visible = url.origin().host_header();
                 prop_assert!(visible.bytes().all(|byte| byte.is_ascii_graphic()), "{}", visible);
-                prop_assert_eq!(HttpUrl::parse(&url.to_string()), Ok(url.clone()));
-                let again = format!("/{scheme}/{}{}", url.origin().authority(), url.target());
+                prop_assert_eq!(HttpUrl::parse(&url.to_link()), Ok(url.clone()));
+                let again = format!("/{}", url.to_link().replacen("://", "/", 1));
                 prop_assert_eq!(HttpUrl::from_proxy_target(&again), Some(Ok(url)));
             }
         }

@@ -174,11 +174,7 @@ pub fn redact(url: &str) -> Cow<'_, str> {
     if let Some(shown) = hide_token(&text) {
         text = Cow::Owned(shown);
     }
-    let has_user = |text: &str| {
-        text.split('/')
-            .any(|segment| behind_user(segment).is_some())
-    };
-    if text.contains('@') && has_user(&text) {
+    if text.contains('@') && has_password(&text) {
         let hide = |segment| {
             behind_user(segment)
                 .map_or(Cow::Borrowed(segment), |shown| format!("***{shown}").into())
@@ -199,14 +195,19 @@ pub fn redact(url: &str) -> Cow<'_, str> {
     text
 }
 
+/// Whether a URL or request target has `user:password` before an `@` somewhere, as [`redact`] looks for it.
+pub fn has_password(url: &str) -> bool {
+    url.split('/').any(|segment| behind_user(segment).is_some())
+}
+
 /// What may be shown of a path segment that has `user:password@`: everything from the last `@` on.
 ///
 /// Only `/` ends a password here, since people write `?` and `#` into theirs.
 fn behind_user(segment: &str) -> Option<&str> {
     let (user, shown) = segment.split_at_checked(segment.rfind('@')?)?;
-    let (address, _) = user.split_once(':')?;
-    let is_address = address.starts_with('[') || address.parse::<Ipv4Addr>().is_ok();
-    (!is_address).then_some(shown)
+    // A password may follow a user whose name is an address, and then it is no port.
+    let is_address = parse_endpoint(user).is_ok_and(|(host, _)| host.ip().is_some());
+    (user.contains(':') && !is_address).then_some(shown)
 }
 
 fn hide_token(text: &str) -> Option<String> {
@@ -611,6 +612,7 @@ mod tests {
             redact("/http/me:pass?w@host/x?r2h-token=t"),
             "/http/***@host/x?r2h-token=***"
         );
+        assert_eq!(redact("/http/10.0.0.1:s3cret@host/x"), "/http/***@host/x");
         assert_eq!(redact("x\r\ny\u{7f}"), "x\\r\\ny\\u{7f}");
     }
 
@@ -620,6 +622,7 @@ mod tests {
             "/rtp/10.0.0.1:5000@239.1.1.1:1234?fcc=10.0.0.2:80",
             "/rtp/[fe80::1]:5@[ff3e::1]:2",
             "/udp/src@239.1.1.1:1",
+            "/udp/fe80::1@[ff3e::1]:2",
         ] {
             assert!(matches!(redact(url), Cow::Borrowed(shown) if shown == url));
         }

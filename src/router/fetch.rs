@@ -19,6 +19,7 @@ use crate::proto::rewrite::Links;
 use crate::proto::rewrite::base::LinkBase;
 use crate::proto::seek::{self, ClientClock, Service};
 use crate::proto::url::Host;
+use crate::proto::user_info::UserInfo;
 use crate::upstream::Upstream;
 use crate::upstream::connection::Destination;
 use crate::upstream::http::{Fetch, HttpUpstream};
@@ -71,6 +72,8 @@ impl Router {
         let interface = own_interface
             .clone()
             .or_else(|| config.http_interface().map(str::to_owned));
+        let user_info = url.user_info().or_else(|| self.library.user_info_for(&url));
+        let authorization = user_info.map(UserInfo::authorization);
         let forward = Forward {
             method: &request.method_name,
             target: url.target(),
@@ -79,6 +82,7 @@ impl Router {
             headers: &request.headers,
             user_agent: config.http_proxy_user_agent.as_deref(),
             hides_token: config.r2h_token.is_some(),
+            authorization: authorization.as_deref(),
         };
         let is_empty = matches!(request.framing, Framing::Empty | Framing::Length(0));
         let token = config.r2h_token.as_ref().map(|token| token.secret());
@@ -118,7 +122,8 @@ impl Router {
         };
         let resolved = seek::resolve(url.target(), &clock, Service::Http)
             .map_err(|error| Answer::new(Status::BadRequest, error.to_string()))?;
-        let url = HttpUrl::at(Rc::clone(url.origin()), &resolved.url)
+        let url = url
+            .at(&resolved.url)
             .map_err(|error| Answer::new(Status::BadRequest, error.to_string()))?;
         Ok((url, resolved.interface))
     }

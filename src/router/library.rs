@@ -25,8 +25,10 @@ use crate::playlist::download::{Document, Validators};
 use crate::playlist::{
     self, Builder, Catalogue, DocumentAddress, Guide, MergeError, Origin, Source,
 };
+use crate::proto::origin::HttpUrl;
 use crate::proto::rewrite::content::decode_content;
 use crate::proto::url;
+use crate::proto::user_info::UserInfo;
 
 /// What a compressed document begins with (RFC 1952 §2.3.1).
 const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
@@ -100,6 +102,11 @@ impl Library {
             guide: None,
             written: VecDeque::new(),
         }
+    }
+
+    /// Who has to ask for what a service's playlist leads to.
+    pub(super) fn user_info_for(&self, url: &HttpUrl) -> Option<&UserInfo> {
+        self.catalogue.user_info_for(url)
     }
 
     /// Begins a catalogue with the services of `config`, and with those of the external list as it is, if that is still

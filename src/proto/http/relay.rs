@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use super::headers::list_elements;
 use super::{Framing, Headers, OwnedHeaders, ResponseHead};
 use crate::proto::rewrite::{playlist, token};
+use crate::proto::url;
 
 /// Headers that concern one connection only (RFC 9110 §7.6.1). `Content-Length` and
 /// `Transfer-Encoding` are among them, because framing is written anew.
@@ -50,6 +51,8 @@ pub struct Forward<'a> {
     pub user_agent: Option<&'a str>,
     /// Access is by token: the client's copies of it must not leave (http-proxy spec §7.3).
     pub hides_token: bool,
+    /// Value of `Authorization`, unless the client has one of its own.
+    pub authorization: Option<&'a str>,
 }
 
 impl Forward<'_> {
@@ -76,7 +79,7 @@ impl Forward<'_> {
                 && !lists(&REQUEST_HEADERS, name)
                 && is_end_to_end(name, &nominated)
                 && (!is_playlist || playlist::keeps_request_header(name))
-                && let Some(value) = self.without_token(name, value)
+                && let Some(value) = self.without_secrets(name, value)
             {
                 push_header(&mut head, name, &value);
             }
@@ -84,13 +87,20 @@ impl Forward<'_> {
         if let Some(agent) = self.user_agent {
             push_header(&mut head, "User-Agent", agent.as_bytes());
         }
+        if let Some(value) = self.authorization
+            && self.headers.get("authorization").is_none()
+        {
+            push_header(&mut head, "Authorization", value.as_bytes());
+        }
         head.extend_from_slice(b"\r\n");
         head
     }
 
-    /// What may leave of a header; nothing if it was only the token.
-    fn without_token<'v>(&self, name: &str, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
-        if !self.hides_token {
+    /// What may leave of a header; nothing if it was only the token, or where it has a password of another upstream.
+    fn without_secrets<'v>(&self, name: &str, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
+        if name.eq_ignore_ascii_case("referer") && names_password(value) {
+            None
+        } else if !self.hides_token {
             Some(Cow::Borrowed(value))
         } else if name.eq_ignore_ascii_case("cookie") {
             token::without_token_cookie(value)
@@ -103,6 +113,11 @@ impl Forward<'_> {
             Some(Cow::Borrowed(value))
         }
     }
+}
+
+/// Whether the page that a link stood on was asked for with a password in its URL, which is for its own upstream.
+fn names_password(referer: &[u8]) -> bool {
+    memchr::memchr(b'@', referer).is_some() && str::from_utf8(referer).is_ok_and(url::has_password)
 }
 
 /// A response head as it goes to the client, but for what depends on the client's connection.
@@ -293,6 +308,7 @@ mod tests {
             headers,
             user_agent: None,
             hides_token: false,
+            authorization: None,
         }
     }
 
@@ -425,6 +441,36 @@ mod tests {
         };
         for name in ["Range", "If-Range", "If-None-Match", "If-Modified-Since"] {
             assert_eq!(forwarded(playlist, (name, "x")), "\r\n", "{name}");
+        }
+    }
+
+    #[test]
+    fn user_of_the_url_asks_unless_the_client_says_who_does() {
+        for (sent, expected) in [
+            (None, "Authorization: Basic dTpw\r\n\r\n"),
+            (Some("Bearer x"), "Authorization: Bearer x\r\n\r\n"),
+            (Some("Basic eDp5"), "Authorization: Basic eDp5\r\n\r\n"),
+        ] {
+            let headers = sent.map(|value| headers(&[("Authorization", value)]));
+            let head = text(&Forward {
+                authorization: Some("Basic dTpw"),
+                ..request(&headers.unwrap_or_default())
+            });
+            let behind = head.split_once("Host: media.lan\r\n").expect("a host").1;
+            assert_eq!(behind, expected, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn passwords_of_other_upstreams_do_not_leave() {
+        let none = OwnedHeaders::default();
+        for (value, kept) in [
+            ("http://tv.home/http/u:p@a.lan/x.m3u8", false),
+            ("http://tv.home/http/a.lan/x.m3u8", true),
+            ("http://tv.home/a?mail=me@a.lan", true),
+        ] {
+            let forwarded = forwarded(request(&none), ("Referer", value));
+            assert_eq!(forwarded.contains("Referer"), kept, "{value}");
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::token::TOKEN_COOKIE;
 use super::{Links, place};
-use crate::proto::origin::{HttpUrl, Origin};
+use crate::proto::origin::HttpUrl;
 
 impl Links {
     /// Rewrites the value of one `Set-Cookie` header of an answer to `request_url`.
@@ -40,14 +40,15 @@ impl Links {
             .filter(|path| path.starts_with(b"/"))
             .unwrap_or_else(|| default_path(request_url));
         rewritten.extend_from_slice(b"; Path=");
-        rewritten.extend_from_slice(self.folder(request_url.origin()).as_bytes());
+        rewritten.extend_from_slice(self.folder(request_url).as_bytes());
         rewritten.extend_from_slice(path);
         Some(rewritten)
     }
 
-    /// The path on this server under which everything of `origin` lies, without a `/` at the end.
-    fn folder(&self, origin: &Origin) -> String {
-        format!("{}{}", self.root, place(origin))
+    /// The path on this server under which everything of the URL's origin lies, without a `/` at the end.
+    fn folder(&self, url: &HttpUrl) -> String {
+        let place = place(url.origin(), url.shown_user_info());
+        format!("{}{place}", self.root)
     }
 }
 

@@ -19,6 +19,7 @@ use std::str;
 use super::origin::{HttpUrl, Origin, Scheme, push_encoded};
 use super::reference::Reference;
 use super::url;
+use super::user_info::{self, UserInfo};
 
 /// Longest link written in bytes (http-proxy spec §14.6). A longer one is not written.
 pub const LINK_BYTES_MAX: usize = 4095;
@@ -26,7 +27,9 @@ pub const LINK_BYTES_MAX: usize = 4095;
 /// How links through this server are written.
 ///
 /// A link leads to `/http/authority/rest` or `/https/authority/rest` below the base. Its authority is the
-/// shortest spelling, so that one origin has one place here and its cookies find it. An upstream's `$` stays as
+/// shortest spelling, so that one origin has one place here and its cookies find it. User and password stand in front
+/// of it if the document was asked for with them in its URL and the link leads to the same origin, or if the reference
+/// has some of its own. An upstream's `$` stays as
 /// it is: the label rule of this server does not apply to such links, and `%24` would be another URL to an
 /// upstream that signs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,10 +82,9 @@ impl Links {
     /// The link through this server to an absolute URL, as it stands in a playlist.
     ///
     /// `None` if there is none and the URL is to stay as it is: another scheme than `http` and `https`
-    /// (`data:`, `skd:`, `rtsp:` …), `https` without support, a user or password, an authority that cannot be
-    /// parsed, or a link that would exceed [`LINK_BYTES_MAX`].
+    /// (`data:`, `skd:`, `rtsp:` …), `https` without support, an authority that cannot be parsed, or a link that would exceed [`LINK_BYTES_MAX`].
     pub fn map(&self, absolute_url: &str) -> Option<String> {
-        self.write(&self.base, Reference::parse(absolute_url))
+        self.write(&self.base, Reference::parse(absolute_url), None)
     }
 
     /// The link to what `reference` means in a document at `document_url`, as it stands in a playlist.
@@ -119,18 +121,28 @@ impl Links {
         {
             return None;
         }
-        self.write(start, reference.resolve(document))
+        self.write(start, reference.resolve(document), Some(document))
     }
 
-    fn write(&self, start: &str, url: Reference<'_>) -> Option<String> {
+    fn write(
+        &self,
+        start: &str,
+        url: Reference<'_>,
+        document: Option<&Reference<'_>>,
+    ) -> Option<String> {
         // A client would apply dot segments to the whole link and leave the upstream's part of it.
         let url = url.without_dot_segments();
         let scheme = Scheme::named(url.scheme?)?;
         if scheme == Scheme::Https && !self.https_supported {
             return None;
         }
-        let origin = Origin::parse(scheme, url.authority?).ok()?;
-        let place = place(&origin);
+        let (user_info, authority) = user_info::split(url.authority?);
+        let origin = Origin::parse(scheme, authority).ok()?;
+        let user_info = match user_info {
+            Some(text) => UserInfo::parse(text).ok()?,
+            None => document.and_then(|document| user_of(document, &origin)),
+        };
+        let place = place(&origin, user_info.as_ref());
         let query_bytes = url.query.map_or(0, |query| query.len() + 1);
         let parameter_bytes = self.parameters.len() + usize::from(!self.parameters.is_empty());
         // Encoding only adds, so what is too long now need not be looked at byte by byte.
@@ -160,15 +172,29 @@ pub fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// Where an origin lies below a base: `http/authority`.
-fn place(origin: &Origin) -> String {
-    format!("{}/{}", origin.scheme().name(), origin.authority())
+/// Where an origin lies below a base for a user: `http/authority` or `http/user:password@authority`.
+fn place(origin: &Origin, user_info: Option<&UserInfo>) -> String {
+    let (scheme, authority) = (origin.scheme().name(), origin.authority());
+    match user_info {
+        Some(user_info) => format!("{scheme}/{}@{authority}", user_info.written()),
+        None => format!("{scheme}/{authority}"),
+    }
+}
+
+/// Who has asked for a document of `origin`. A browser shows a password to the whole origin that it was meant for, so
+/// links from there to there have it, also those that name the origin.
+fn user_of(document: &Reference<'_>, origin: &Origin) -> Option<UserInfo> {
+    let (user_info, authority) = user_info::split(document.authority?);
+    let user_info = UserInfo::parse(user_info?).ok()??;
+    let scheme = Scheme::named(document.scheme?)?;
+    let is_same = Origin::parse(scheme, authority).is_ok_and(|other| other == *origin);
+    is_same.then_some(user_info)
 }
 
 /// The URL of a document as links repeat it, encoded once and not again for every reference.
 fn visible(document_url: &HttpUrl) -> String {
     let mut text = String::new();
-    push_visible(&mut text, &document_url.to_string());
+    push_visible(&mut text, &document_url.to_link());
     text
 }
 
@@ -240,7 +266,7 @@ mod tests {
             "urn:uuid:1",
             "http:x",
             "http:///x",
-            "http://me:secret@h/x",
+            "http://me%3A:secret@h/x",
             "http://h:99999/x",
             "http://h\\@evil/x",
             "x",
@@ -339,6 +365,35 @@ mod tests {
     fn only_redirects_have_their_location_rewritten() {
         let redirects: Vec<u16> = (100..600).filter(|&status| is_redirect(status)).collect();
         assert_eq!(redirects, [301, 302, 303, 307, 308]);
+    }
+
+    #[test]
+    fn links_have_the_user_that_the_document_was_asked_for_with() {
+        let with_user = |text: &str| HttpUrl::parse(text).expect("a URL");
+        let document = with_user("http://me:a@b@h:81/l/i.m3u8");
+        for (reference, expected) in [
+            ("s.ts", "me:a%40b@h:81/l/s.ts"),
+            ("/s.ts", "me:a%40b@h:81/s.ts"),
+            ("//h:81/s.ts", "me:a%40b@h:81/s.ts"),
+            ("http://h:81/s.ts", "me:a%40b@h:81/s.ts"),
+            ("http://you:c@h:81/s.ts", "you:c@h:81/s.ts"),
+            ("http://you:c@i/s.ts", "you:c@i/s.ts"),
+            ("http://h/s.ts", "h/s.ts"),
+            ("http://i:81/s.ts", "i:81/s.ts"),
+        ] {
+            let expected = format!("http://tv.home:5140/tv/http/{expected}");
+            let link = links().map_reference(reference.as_bytes(), &document);
+            assert_eq!(link, Some(expected), "{reference}");
+        }
+        let cookie = links().rewrite_set_cookie(b"a=b; Path=/l", &document);
+        let expected = b"a=b; Path=/tv/http/me:a%40b@h:81/l";
+        assert_eq!(cookie.as_deref(), Some(&expected[..]));
+        let hidden = document.hiding_user_info();
+        for reference in ["s.ts", "http://h:81/l/s.ts"] {
+            let link = links().map_reference(reference.as_bytes(), &hidden);
+            let expected = "http://tv.home:5140/tv/http/h:81/l/s.ts";
+            assert_eq!(link.as_deref(), Some(expected), "{reference}");
+        }
     }
 
     proptest! {
