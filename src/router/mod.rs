@@ -760,6 +760,8 @@ impl Router {
         match end {
             UpstreamEnd::Complete(ending) => {
                 self.finish_client(client, ending);
+                // At once, as what comes before an end: while it is at hand.
+                self.flush_client(client);
                 self.after_turn(client);
             }
             UpstreamEnd::Stale(fetch) => {
