@@ -380,10 +380,7 @@ impl Client {
                 Ok(Io::Done(0)) => self.note_end(shared),
                 Ok(Io::Done(len)) => {
                     budget = budget.saturating_sub(len);
-                    if self.keeps_what_comes() {
-                        self.ahead.extend_from_slice(&scratch[..len]);
-                    }
-                    if self.read_head(shared, incoming) {
+                    if self.keeps_what_comes() && self.take_in(&scratch[..len], shared, incoming) {
                         break;
                     }
                 }
@@ -421,43 +418,82 @@ impl Client {
         }
     }
 
+    /// Keeps what has just come, but for a head that is awaited and complete. Tells whether there was one.
+    fn take_in(&mut self, bytes: &[u8], shared: &mut Shared, incoming: &mut Vec<Incoming>) -> bool {
+        if !self.is_reading() || !self.ahead.is_empty() {
+            self.ahead.extend_from_slice(bytes);
+            return self.read_head(shared, incoming);
+        }
+        // Most heads come in one piece, and need not be kept.
+        let head_bytes = self.decode_head(bytes, shared, incoming);
+        if head_bytes.is_some() || self.is_reading() {
+            let rest = bytes.get(head_bytes.unwrap_or(0)..).unwrap_or_default();
+            self.ahead.extend_from_slice(rest);
+        }
+        if head_bytes.is_none() {
+            self.ahead_checked = self.ahead.len();
+        }
+        head_bytes.is_some()
+    }
+
     /// Takes a complete head off what has been read ahead, if a head is awaited. Tells whether there was one.
     fn read_head(&mut self, shared: &mut Shared, incoming: &mut Vec<Incoming>) -> bool {
         if !self.is_reading() || self.ahead.len() == self.ahead_checked {
             return false;
         }
-        match decode(&self.ahead) {
-            Ok(Some((request, len))) => {
-                self.ahead.drain(..len);
-                self.ahead_checked = 0;
-                if self.ahead.is_empty() {
-                    self.ahead = Vec::new();
+        let mut ahead = std::mem::take(&mut self.ahead);
+        self.ahead_checked = 0;
+        match self.decode_head(&ahead, shared, incoming) {
+            Some(len) => {
+                if len < ahead.len() {
+                    ahead.drain(..len);
+                    self.ahead = ahead;
                 }
+                true
+            }
+            None => {
+                if self.is_reading() {
+                    self.ahead_checked = ahead.len();
+                    self.ahead = ahead;
+                    if self.read_closed {
+                        self.note_end(shared);
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    /// Decodes the head at the front of `bytes` and tells its length; a wrong one is answered.
+    fn decode_head(
+        &mut self,
+        bytes: &[u8],
+        shared: &mut Shared,
+        incoming: &mut Vec<Incoming>,
+    ) -> Option<usize> {
+        match decode(bytes) {
+            Ok(Some((request, len))) => {
                 self.state = State::Waiting;
                 self.minor_version = request.minor_version;
                 self.is_head = request.method == Method::Head;
                 self.status = None;
                 self.failure = None;
                 incoming.push(Incoming::Request(request));
-                true
+                Some(len)
             }
             Ok(None) => {
-                self.ahead_checked = self.ahead.len();
                 if matches!(self.state, State::Reading { kept: true, .. }) {
                     self.state = State::Reading {
                         until: shared.now + HEAD_WAIT,
                         kept: false,
                     };
                 }
-                if self.read_closed {
-                    self.note_end(shared);
-                }
-                false
+                None
             }
             Err(error) => {
                 self.is_head = false;
                 self.answer(&error.answer(), shared);
-                false
+                None
             }
         }
     }
