@@ -241,10 +241,11 @@ impl Router {
     }
 
     pub(super) fn attach_slot(&mut self, id: ClientId, slot: UpstreamSlot) {
-        let sockets = slot.upstream.sockets();
         let upstream = self.upstreams.insert(slot);
-        for socket in sockets {
-            self.owners.insert(socket, Entity::Upstream(upstream));
+        if let Some(slot) = self.upstreams.get(upstream) {
+            let entity = Entity::Upstream(upstream);
+            slot.upstream
+                .visit_sockets(&mut |socket| self.owners.insert(socket, entity));
         }
         if let Some(sink) = self.clients.get_mut(id) {
             sink.feed = Feed::Upstream(upstream);

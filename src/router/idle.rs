@@ -39,9 +39,14 @@ impl Idles {
         Some(slot)
     }
 
-    /// The connection to `destination` that was used last.
-    fn newest(&self, destination: &Destination) -> Option<IdleId> {
-        self.by_destination.get(destination)?.last().copied()
+    /// Takes out the connection to `destination` that was used last.
+    fn take_newest(&mut self, destination: &Destination) -> Option<IdleSlot> {
+        let same = self.by_destination.get_mut(destination)?;
+        let newest = same.pop();
+        if same.is_empty() {
+            self.by_destination.remove(destination);
+        }
+        self.slots.remove(newest?)
     }
 
     fn oldest(&self) -> Option<IdleId> {
@@ -108,8 +113,7 @@ impl Router {
     /// A kept connection to `destination`, the one used last, that has been found to be clean.
     pub(super) fn take_kept(&mut self, destination: &Destination) -> Option<Connection> {
         loop {
-            let id = self.idles.newest(destination)?;
-            let mut slot = self.idles.remove(id)?;
+            let mut slot = self.idles.take_newest(destination)?;
             self.owners.remove(slot.connection.socket());
             if slot.connection.is_clean(&mut *self.shared.net) {
                 return Some(slot.connection);

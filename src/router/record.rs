@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -105,8 +104,10 @@ impl Record {
         // As one piece: it is made with every request.
         let mut client_id = String::with_capacity(self.address.len() + CLIENT_ID_BYTES_BEHIND);
         client_id.push_str(&self.address);
-        // Writing into a text cannot fail.
-        let _ = write!(client_id, "-worker{number}-seq{sequence}");
+        client_id.push_str("-worker");
+        client_id.push_str(itoa::Buffer::new().format(number));
+        client_id.push_str("-seq");
+        client_id.push_str(itoa::Buffer::new().format(sequence));
         worker.name(place, &client_id);
         self.admission = Some(Admission {
             place: Some(place),

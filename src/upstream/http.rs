@@ -131,11 +131,11 @@ impl HttpUpstream {
 }
 
 impl Upstream for HttpUpstream {
-    fn sockets(&self) -> Vec<SocketId> {
+    fn visit_sockets(&self, visit: &mut dyn FnMut(SocketId)) {
         match &self.phase {
-            Phase::Connecting(connecting) => connecting.sockets().collect(),
-            Phase::Open(connection) => vec![connection.socket()],
-            Phase::Closed => Vec::new(),
+            Phase::Connecting(connecting) => connecting.sockets().for_each(visit),
+            Phase::Open(connection) => visit(connection.socket()),
+            Phase::Closed => {}
         }
     }
 

@@ -35,8 +35,15 @@ use http::Fetch;
 
 /// What the router knows of an upstream.
 pub trait Upstream {
+    /// Shows `visit` the sockets in use.
+    fn visit_sockets(&self, visit: &mut dyn FnMut(SocketId));
+
     /// The sockets in use.
-    fn sockets(&self) -> Vec<SocketId>;
+    fn sockets(&self) -> Vec<SocketId> {
+        let mut sockets = Vec::new();
+        self.visit_sockets(&mut |socket| sockets.push(socket));
+        sockets
+    }
 
     /// Notes an edge.
     fn note(&mut self, socket: SocketId, edge: Edge);

@@ -236,11 +236,18 @@ pub(super) fn framing_headers<'a>(
         .filter(|(name, _)| lists(&["content-length", "transfer-encoding"], name))
 }
 
-/// What `Connection` names (RFC 9110 §7.6.1).
+/// What `Connection` names (RFC 9110 §7.6.1) besides what never gets further anyway; mostly nothing.
 fn nominated<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<&'a [u8]> {
+    let goes_further = |element: &&[u8]| {
+        !element.eq_ignore_ascii_case(b"close")
+            && !CONNECTION_HEADERS
+                .iter()
+                .any(|listed| element.eq_ignore_ascii_case(listed.as_bytes()))
+    };
     headers
         .filter(|(name, _)| name.eq_ignore_ascii_case("connection"))
         .flat_map(|(_, value)| list_elements(value))
+        .filter(goes_further)
         .collect()
 }
 
@@ -260,32 +267,18 @@ fn push_status_line(bytes: &mut Vec<u8>, minor_version: u8, head: &ResponseHead<
     bytes.extend_from_slice(b"HTTP/1.");
     bytes.push(b'0' + minor_version.min(9));
     bytes.push(b' ');
-    push_decimal(bytes, head.status.into());
+    bytes.extend_from_slice(itoa::Buffer::new().format(head.status).as_bytes());
     for part in [b" ", head.reason, b"\r\n"] {
         bytes.extend_from_slice(part);
     }
 }
 
 fn push_length(head: &mut Vec<u8>, bytes: u64) {
-    head.extend_from_slice(b"Content-Length: ");
-    push_decimal(head, bytes);
-    head.extend_from_slice(b"\r\n");
-}
-
-/// Appends a number, without the detour that formatting takes.
-fn push_decimal(bytes: &mut Vec<u8>, number: u64) {
-    let begin = bytes.len();
-    let mut rest = number;
-    loop {
-        bytes.push(b'0' + (rest % 10) as u8);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if let Some(digits) = bytes.get_mut(begin..) {
-        digits.reverse();
-    }
+    push_header(
+        head,
+        "Content-Length",
+        itoa::Buffer::new().format(bytes).as_bytes(),
+    );
 }
 
 fn push_header(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {

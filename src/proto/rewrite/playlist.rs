@@ -72,10 +72,13 @@ pub fn is_playlist(target: &str, content_type: Option<&str>) -> bool {
 
 /// Whether a request target asks for a playlist by its extension, so that the answer is known to be rewritten.
 pub fn is_playlist_path(target: &str) -> bool {
-    let path = target.split(['?', '#']).next().unwrap_or_default();
-    let extension = path.rsplit_once('.').map(|(_, extension)| extension);
-    extension.is_some_and(|extension| {
-        extension.eq_ignore_ascii_case("m3u") || extension.eq_ignore_ascii_case("m3u8")
+    let target = target.as_bytes();
+    let path_bytes = memchr::memchr2(b'?', b'#', target).unwrap_or(target.len());
+    let path = target.get(..path_bytes).unwrap_or_default();
+    [&b".m3u"[..], b".m3u8"].into_iter().any(|extension| {
+        let begin = path.len().checked_sub(extension.len());
+        let end = begin.and_then(|begin| path.get(begin..));
+        end.is_some_and(|end| end.eq_ignore_ascii_case(extension))
     })
 }
 

@@ -633,10 +633,9 @@ struct Brought {
 }
 
 impl Upstream for RtspUpstream {
-    fn sockets(&self) -> Vec<SocketId> {
-        let mut sockets = self.control.sockets();
-        sockets.extend(self.datagrams.sockets());
-        sockets
+    fn visit_sockets(&self, visit: &mut dyn FnMut(SocketId)) {
+        let control = self.control.sockets().into_iter();
+        control.chain(self.datagrams.sockets()).for_each(visit);
     }
 
     fn note(&mut self, socket: SocketId, edge: Edge) {
