@@ -12,6 +12,7 @@ use crate::playlist::Source;
 use crate::playlist::source::Scheme as SourceScheme;
 use crate::proto::http::Method;
 use crate::proto::origin::{HttpUrl, OriginError, Scheme};
+use crate::proto::origins::RecentOrigins;
 use crate::proto::url::{self, MulticastUrl, UrlError};
 use crate::status::api::Call;
 
@@ -106,11 +107,17 @@ impl fmt::Debug for RtspUrl {
 
 /// Decides by route, then by method (server spec §7). `target` is that of the request as [`access`] granted it, and
 /// `named` the source of the service of that name, with the request's query merged into it; built-in resources go
-/// before it.
+/// before it. Upstreams may be among the `recent` ones.
 ///
 /// [`access`]: super::access
-pub fn route(request: &Request, target: &str, config: &Config, named: Option<&Source>) -> Target {
-    let target = match find(target, config, named) {
+pub fn route(
+    request: &Request,
+    target: &str,
+    config: &Config,
+    named: Option<&Source>,
+    recent: &mut RecentOrigins,
+) -> Target {
+    let target = match find(target, config, named, recent) {
         Ok(target) => target,
         Err(answer) => return Target::Answer(answer),
     };
@@ -146,21 +153,27 @@ pub fn route(request: &Request, target: &str, config: &Config, named: Option<&So
     }
 }
 
-fn find(target: &str, config: &Config, named: Option<&Source>) -> Result<Target, Answer> {
-    if let Some(found) = find_status(path_of(target), config) {
+fn find(
+    target: &str,
+    config: &Config,
+    named: Option<&Source>,
+    recent: &mut RecentOrigins,
+) -> Result<Target, Answer> {
+    let path = path_of(target);
+    if let Some(found) = find_status(path, config) {
         return found;
     }
-    if let Some(page) = pages::find(path_of(target), config) {
+    if let Some(page) = pages::find(path, config) {
         return Ok(Target::Page(page));
     }
-    if let Some(document) = find_document(path_of(target)) {
+    if let Some(document) = find_document(path) {
         return Ok(Target::Document(document));
     }
     if let Some(source) = named {
         return check_reachable(of_source(source)?);
     }
     // Before a label is cut: a `$` in an upstream's URL is the upstream's own.
-    let found = match HttpUrl::from_proxy_target(target) {
+    let found = match HttpUrl::from_proxy_target_among(target, recent) {
         Some(url) => Some(url.map(Target::Http).map_err(|error| refusal(&error))),
         None => find_rtsp(target).or_else(|| find_multicast(target)),
     };
@@ -293,7 +306,7 @@ mod tests {
 
     /// Without services.
     fn route(request: &Request, target: &str, config: &Config) -> Target {
-        super::route(request, target, config, None)
+        super::route(request, target, config, None, &mut RecentOrigins::default())
     }
 
     fn request(method: Method) -> Request {
@@ -461,7 +474,13 @@ mod tests {
         let routed = |target: &str, method, scheme, rest: &str| {
             let rest = rest.to_owned();
             let source = Source { scheme, rest };
-            super::route(&request(method), target, &config, Some(&source))
+            super::route(
+                &request(method),
+                target,
+                &config,
+                Some(&source),
+                &mut RecentOrigins::default(),
+            )
         };
         let target = routed("/A", Method::Get, SourceScheme::Rtsp, "h/a$b");
         assert!(matches!(target, Target::Rtsp(url) if url.rest == "h/a$b"));

@@ -7,6 +7,7 @@
 pub mod http;
 pub mod mpegts;
 pub mod origin;
+pub mod origins;
 pub mod query;
 pub mod reference;
 pub mod reorder;

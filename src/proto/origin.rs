@@ -11,6 +11,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use super::origins::RecentOrigins;
 use super::url::{self, HOST_BYTES_MAX, Host, INTERFACE_BYTES_MAX, UrlError};
 use super::user_info::{self, UserInfo, UserInfoError};
 
@@ -330,13 +331,25 @@ impl HttpUrl {
     ///
     /// As [`HttpUrl::parse`], except for `Scheme`.
     pub fn from_proxy_target(target: &str) -> Option<Result<Self, OriginError>> {
-        let (scheme, rest) = target.strip_prefix('/')?.split_once('/')?;
-        let scheme = match scheme {
-            "http" => Scheme::Http,
-            "https" => Scheme::Https,
-            _ => return None,
-        };
-        Some(Self::from_rest(scheme, rest))
+        Self::from_proxy_target_among(target, &mut RecentOrigins::default())
+    }
+
+    /// As [`HttpUrl::from_proxy_target`], where the origin may be one of `recent`.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn from_proxy_target_among(
+        target: &str,
+        recent: &mut RecentOrigins,
+    ) -> Option<Result<Self, OriginError>> {
+        let below = |scheme| target.strip_prefix(scheme);
+        let (scheme, rest) = below("/http/")
+            .map(|rest| (Scheme::Http, rest))
+            .or_else(|| Some((Scheme::Https, below("/https/")?)))?;
+        Some(Self::from_rest(rest, |authority| {
+            recent.parse(scheme, authority)
+        }))
     }
 
     /// Parses an absolute URL, `http://authority[/path][?query]` or the same with `https`, and likewise with
@@ -347,17 +360,23 @@ impl HttpUrl {
     /// `Scheme` for any other scheme or none, `UserInfo`, `TargetTooLong`, and those of [`Origin::parse`].
     pub fn parse(url: &str) -> Result<Self, OriginError> {
         let (scheme, rest) = url.split_once("://").ok_or(OriginError::Scheme)?;
-        Self::from_rest(Scheme::named(scheme).ok_or(OriginError::Scheme)?, rest)
+        let scheme = Scheme::named(scheme).ok_or(OriginError::Scheme)?;
+        let parse = |authority: &str| Origin::parse(scheme, authority).map(Rc::new);
+        Self::from_rest(rest, parse)
     }
 
-    fn from_rest(scheme: Scheme, rest: &str) -> Result<Self, OriginError> {
+    /// Reads what is behind a scheme, with `parse_origin` for the authority without user and password.
+    fn from_rest(
+        rest: &str,
+        parse_origin: impl FnOnce(&str) -> Result<Rc<Origin>, OriginError>,
+    ) -> Result<Self, OriginError> {
         let authority_bytes = memchr::memchr3(b'/', b'?', b'#', rest.as_bytes());
         let authority_bytes = authority_bytes.unwrap_or(rest.len());
         let (authority, target) = rest.split_at_checked(authority_bytes).unwrap_or((rest, ""));
         let (user_info, authority) = user_info::split(authority);
         let user_info = user_info.map_or(Ok(None), UserInfo::parse);
         Self {
-            origin: Rc::new(Origin::parse(scheme, authority)?),
+            origin: parse_origin(authority)?,
             user_info: user_info.map_err(OriginError::UserInfo)?,
             hides_user_info: false,
             target: String::new(),

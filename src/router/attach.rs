@@ -75,7 +75,13 @@ impl Router {
         };
         let source = named.as_ref().map(|named| &named.source);
         let is_trusted = named.as_ref().is_some_and(Named::is_trusted);
-        let routed = route::route(request, &granted.target, &self.shared.config, source);
+        let routed = route::route(
+            request,
+            &granted.target,
+            &self.shared.config,
+            source,
+            &mut self.origins,
+        );
         if routed.is_status()
             && let Err(answer) = access::check_status(request, &self.shared.config)
         {

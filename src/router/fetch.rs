@@ -1,7 +1,7 @@
 //! From a proxied request to its upstream: what is asked of whom, over which connection; and the request's body on
 //! its way there.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::Router;
@@ -12,11 +12,9 @@ use super::slots::{ClientId, Feed, UpstreamSlot};
 use crate::client::response::{self, Answer, Status};
 use crate::client::{Incoming, Request};
 use crate::limits::LOOKUP_WAIT;
-use crate::net::{LookupId, tls};
+use crate::net::LookupId;
 use crate::proto::http::{Exchange, Forward, Framing, Method};
 use crate::proto::origin::HttpUrl;
-use crate::proto::rewrite::Links;
-use crate::proto::rewrite::base::LinkBase;
 use crate::proto::seek::{self, ClientClock, Service};
 use crate::proto::url::Host;
 use crate::proto::user_info::UserInfo;
@@ -57,14 +55,14 @@ impl Router {
 
     /// What is to be asked, and what the response will be measured by.
     fn prepare(
-        &self,
+        &mut self,
         id: ClientId,
         request: &Request,
         url: HttpUrl,
         is_trusted: bool,
         sets_cookie: bool,
     ) -> Result<Fetch, Answer> {
-        let config = &self.shared.config;
+        let config = Rc::clone(&self.shared.config);
         let (url, own_interface) = match seek::concerns_this_server(url.target()) {
             true => self.resolve(request, &url)?,
             false => (url, None),
@@ -85,7 +83,6 @@ impl Router {
             authorization: authorization.as_deref(),
         };
         let is_empty = matches!(request.framing, Framing::Empty | Framing::Length(0));
-        let token = config.r2h_token.as_ref().map(|token| token.secret());
         Ok(Fetch {
             destination: Rc::new(Destination {
                 origin: Rc::clone(url.origin()),
@@ -100,10 +97,10 @@ impl Router {
             exchange: Rc::new(Exchange {
                 is_head: request.method == Method::Head,
                 client_minor_version: request.minor_version,
-                links: Some(self.links(id, request, own_interface.as_deref(), token)),
+                links: Some(self.links(id, request, own_interface.as_deref())),
                 cors_allow_origin: config.cors_allow_origin.clone(),
                 access_cookie: sets_cookie
-                    .then(|| response::access_cookie(config))
+                    .then(|| response::access_cookie(&config))
                     .flatten(),
                 url,
             }),
@@ -126,58 +123,6 @@ impl Router {
             .at(&resolved.url)
             .map_err(|error| Answer::new(Status::BadRequest, error.to_string()))?;
         Ok((url, resolved.interface))
-    }
-
-    /// How links of a rewritten playlist lead back here.
-    fn links(
-        &self,
-        id: ClientId,
-        request: &Request,
-        interface: Option<&str>,
-        token: Option<&str>,
-    ) -> Links {
-        let prefix = &self.shared.config.app_path_prefix;
-        let mut links = Links::new(self.link_base(id, request), prefix, tls::IS_SUPPORTED);
-        if let Some(token) = token {
-            links = links.with_token(token);
-        }
-        if let Some(interface) = interface {
-            links = links.with_interface(interface);
-        }
-        links
-    }
-
-    /// What links in the answer to a request begin with; `/` is at the end.
-    pub(super) fn link_base(&self, id: ClientId, request: &Request) -> String {
-        let config = &self.shared.config;
-        let text = |name| {
-            request
-                .header(name)
-                .and_then(|value| str::from_utf8(value).ok())
-        };
-        let prefix = config.app_path_prefix.as_str();
-        let base = LinkBase {
-            relative: config.use_relative_path_in_m3u,
-            prefix,
-            scheme: config
-                .hostname
-                .as_ref()
-                .and_then(|hostname| hostname.scheme),
-            trust_forwarded: config.xff,
-            host: text("host"),
-            forwarded_host: text("x-forwarded-host"),
-            forwarded_proto: text("x-forwarded-proto"),
-        };
-        base.write().unwrap_or_else(|| match self.own_address(id) {
-            Some(address) => format!("http://{address}{prefix}/"),
-            None => format!("{prefix}/"),
-        })
-    }
-
-    /// The address at which the client has reached this server.
-    fn own_address(&self, id: ClientId) -> Option<SocketAddr> {
-        let sink = self.clients.get(id)?;
-        self.shared.net.local_address(sink.client.socket()).ok()
     }
 
     /// Whether the client sits on this host's network, and no proxy speaks for somebody elsewhere: what only this

@@ -19,6 +19,7 @@ mod idle;
 pub mod invariants;
 mod leave;
 mod library;
+mod links;
 #[cfg(test)]
 mod observe;
 mod play;
@@ -45,6 +46,7 @@ use crate::limits::{
 };
 use crate::net::{Edge, Event, LookupId, Net, SocketId};
 use crate::pool::Run;
+use crate::proto::origins::RecentOrigins;
 use crate::shared::Shared;
 use crate::timers::Timers;
 use crate::upstream::connect::SocketChange;
@@ -59,6 +61,7 @@ use flow::{Limits, Waiters};
 use idle::Idles;
 use leave::Leaving;
 use library::Library;
+use links::LastLinks;
 use ready::{Entity, Owners, RunQueue};
 use slots::{
     ChannelId, ChannelSlot, ClientId, ClientPipe, ClientSlot, Feed, ListenerSlot, UpstreamId,
@@ -103,6 +106,10 @@ pub struct Router {
     library: Library,
     /// What is fetched for it.
     errands: Errands,
+    /// Servers that were asked for lately.
+    origins: RecentOrigins,
+    /// How links in answers lead back here, as it was last written.
+    last_links: Option<LastLinks>,
     /// Who watches the status.
     desk: Desk,
     /// What this worker shares with the others.
@@ -158,6 +165,8 @@ impl Router {
             complaints: Complaints::default(),
             access_log: AccessLog::default(),
             library,
+            origins: RecentOrigins::default(),
+            last_links: None,
             desk: Desk::default(),
             worker,
             reading: BTreeMap::new(),

@@ -86,7 +86,7 @@ fuzz_target!(|bytes: &[u8]| {
         is_head: kind & 2 != 0,
         client_minor_version: u8::from(kind & 4 != 0),
         url: HttpUrl::parse(url).expect("a URL"),
-        links: Some(Links::new("http://tv.home/".to_owned(), "", true)),
+        links: Some(Rc::new(Links::new("http://tv.home/".to_owned(), "", true))),
         cors_allow_origin: (kind & 8 != 0).then(|| "*".to_owned()),
         access_cookie: (kind & 16 != 0).then(|| "r2h-token=s".to_owned()),
     });

@@ -1,6 +1,8 @@
 //! What was asked of an upstream, and so what becomes of its answer: which headers are rewritten, and whether the
 //! body is a playlist whose links must lead back here (http-proxy spec §10, §11, §14).
 
+use std::rc::Rc;
+
 use super::relay::{self, ReplyHead, ReplyHeadBuilder};
 use super::{Framing, ResponseHead};
 use crate::proto::origin::HttpUrl;
@@ -16,7 +18,7 @@ pub struct Exchange {
     /// What the upstream was asked for.
     pub url: HttpUrl,
     /// How links lead back here. Without it nothing is rewritten, since the response stays here.
-    pub links: Option<Links>,
+    pub links: Option<Rc<Links>>,
     /// Value of `Access-Control-Allow-Origin` for every response.
     pub cors_allow_origin: Option<String>,
     /// `Set-Cookie` of this server's own.
@@ -65,14 +67,16 @@ impl Exchange {
             Framing::Length(bytes) => bytes <= playlist::PLAYLIST_BYTES_MAX as u64,
             Framing::Chunked | Framing::UntilClose => true,
         };
-        let content_type = head.headers.get("content-type");
-        let encoding = head.headers.get("content-encoding").unwrap_or_default();
+        // What is asked first is what is no playlist soonest.
         if !fits
             || self.links.is_none()
+            || !playlist::is_playlist(self.url.target(), head.headers.get("content-type"))
             || !playlist::has_whole_body(head.status, head.headers.get("content-range"))
-            || !playlist::is_playlist(self.url.target(), content_type)
-            || !content::can_decode(encoding)
         {
+            return None;
+        }
+        let encoding = head.headers.get("content-encoding").unwrap_or_default();
+        if !content::can_decode(encoding) {
             return None;
         }
         let mut rewritten = ReplyHeadBuilder::whole(head);
@@ -155,7 +159,9 @@ mod tests {
             is_head: false,
             client_minor_version: 1,
             url: HttpUrl::parse("http://media.lan:81/live/x").expect("a URL"),
-            links: Some(Links::new("http://tv.home/".to_owned(), "", true).with_token("k y")),
+            links: Some(Rc::new(
+                Links::new("http://tv.home/".to_owned(), "", true).with_token("k y"),
+            )),
             cors_allow_origin: Some("*".to_owned()),
             access_cookie: Some("r2h-token=k%20y".to_owned()),
         }
