@@ -156,7 +156,7 @@ fn certificate_that_proves_nothing_is_answered_with_502_and_the_reason() {
 }
 
 /// Python closes without the announcement (RFC 8446 §6.1), as many servers do.
-const CURT_SERVER: &str = r#"
+const CURT_SERVER: &str = r##"
 import socket, ssl, sys
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(sys.argv[1], sys.argv[2])
@@ -164,10 +164,11 @@ listener = socket.create_server(("127.0.0.1", 0))
 print("port", listener.getsockname()[1], flush=True)
 while True:
     peer = context.wrap_socket(listener.accept()[0], server_side=True)
-    peer.recv(65536)
-    peer.sendall(b"HTTP/1.1 200 OK\r\n\r\nall of it")
+    path = peer.recv(65536).split()[1].decode()
+    body = {"/whole.m3u8": "#EXTM3U\n#EXTINF:4,\na.ts\n", "/cut.m3u8": "#EXTM3U\n#EXTINF:4,\na"}
+    peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + body.get(path, "all of it").encode())
     peer.close()
-"#;
+"##;
 
 #[test]
 fn body_that_ends_without_the_announcement_of_tls_ends_for_the_client_too() {
@@ -192,6 +193,23 @@ fn body_that_ends_without_the_announcement_of_tls_ends_for_the_client_too() {
     assert_eq!(client.response_head().status, 200);
     let whole = (b"all of it".to_vec(), false);
     assert_eq!(client.rest_and_reset(), whole);
+
+    // A playlist is taken if no line of it is cut.
+    let mut client = Wire::to(&server);
+    let playlist = client.get(&format!("/https/localhost:{port}/whole.m3u8"));
+    let body = String::from_utf8(playlist.body).expect("text");
+    let link = format!("http://tv.home:5140/https/localhost:{port}/a.ts\n");
+    assert_eq!(
+        (playlist.status, body),
+        (200, format!("#EXTM3U\n#EXTINF:4,\n{link}"))
+    );
+    let cut = client.get(&format!("/https/localhost:{port}/cut.m3u8"));
+    assert_eq!(cut.status, 502);
+    let reason = cut.header("X-Flowgate-Error").expect("a reason");
+    assert!(
+        reason.contains("without announcing it (close_notify)"),
+        "{reason}"
+    );
     server.stop_empty();
 }
 

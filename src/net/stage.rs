@@ -22,7 +22,7 @@ pub trait Stage {
     /// # Errors
     ///
     /// `UnexpectedEof` when the connection ended without the announcement: bytes may be missing, and whether any
-    /// are is for the user's own framing to say. Otherwise what the socket reports or what is wrong with the
+    /// are is for the user's own framing to say. `ConnectionAborted` when some certainly are. Otherwise what the socket reports or what is wrong with the
     /// bytes. Everything that came before an error is delivered first.
     fn read(
         &mut self,

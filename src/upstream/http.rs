@@ -416,7 +416,11 @@ impl HttpUpstream {
             Ok(Io::Done(count)) => count,
             Ok(Io::Blocked) => return None,
             Err(error) => {
-                self.break_off(error, outcomes);
+                let is_mere_end = error.kind() == io::ErrorKind::UnexpectedEof;
+                match is_mere_end && self.session.finish_unannounced(&mut self.actions) {
+                    true => self.apply(None, shared, outcomes),
+                    false => self.break_off(error, outcomes),
+                }
                 return None;
             }
         };

@@ -33,7 +33,12 @@ pub enum TlsError {
         /// The server.
         server: String,
     },
-    /// The connection ended without the announcement of its end.
+    /// The connection ended without the announcement of its end (RFC 8446 §6.1), behind a whole record.
+    Unannounced {
+        /// The server.
+        server: String,
+    },
+    /// The connection ended inside a record, so bytes are missing.
     Truncated {
         /// The server.
         server: String,
@@ -137,6 +142,11 @@ impl fmt::Display for TlsError {
             Self::Truncated { server } => {
                 write!(f, "the TLS connection to {server} was cut off")
             }
+            Self::Unannounced { server } => write!(
+                f,
+                "{server} ended the TLS connection without announcing it (close_notify), so what has no length \
+                 may be incomplete"
+            ),
             Self::Protocol { server, reason } => write!(f, "TLS with {server}: {reason}"),
         }
     }
@@ -162,9 +172,10 @@ impl std::error::Error for TlsError {}
 impl From<TlsError> for io::Error {
     fn from(error: TlsError) -> Self {
         let kind = match error {
-            TlsError::ClosedInHandshake { .. } | TlsError::Truncated { .. } => {
+            TlsError::ClosedInHandshake { .. } | TlsError::Unannounced { .. } => {
                 io::ErrorKind::UnexpectedEof
             }
+            TlsError::Truncated { .. } => io::ErrorKind::ConnectionAborted,
             TlsError::Certificate { .. } | TlsError::Protocol { .. } => io::ErrorKind::InvalidData,
             TlsError::Host(_) => io::ErrorKind::InvalidInput,
             TlsError::AuthorityFile { .. } | TlsError::NoAuthorities => io::ErrorKind::NotFound,

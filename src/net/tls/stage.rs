@@ -194,6 +194,8 @@ impl TlsStage {
         let server = self.server.clone();
         if self.connection.is_handshaking() {
             TlsError::ClosedInHandshake { server }
+        } else if self.staged.len() == 0 {
+            TlsError::Unannounced { server }
         } else {
             TlsError::Truncated { server }
         }

@@ -99,6 +99,11 @@ impl Body {
         self.state == State::Complete
     }
 
+    /// Whether nothing but the end of the connection tells where the body ends, and that has not come.
+    pub fn lasts_until_close(&self) -> bool {
+        self.state == State::UntilClose
+    }
+
     /// The peer has closed its side of the connection.
     ///
     /// # Errors

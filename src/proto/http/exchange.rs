@@ -94,6 +94,12 @@ impl Exchange {
         })
     }
 
+    /// Whether a gathered playlist is one and does not break off inside a line, or inside its coding.
+    pub(super) fn ends_with_a_line(&self, head: &PlaylistHead, body: &[u8]) -> bool {
+        content::decode_content(&head.encoding, body, playlist::PLAYLIST_BYTES_MAX)
+            .is_ok_and(|text| playlist::ends_with_a_line(&text))
+    }
+
     /// Rewrites a gathered playlist. One that cannot be understood goes to the client as it came.
     pub(super) fn rewrite(&self, head: PlaylistHead, body: Vec<u8>) -> (ReplyHead, Vec<u8>) {
         let decoded = content::decode_content(&head.encoding, &body, playlist::PLAYLIST_BYTES_MAX);

@@ -205,6 +205,26 @@ impl Session {
         }
     }
 
+    /// The connection has ended without the announcement that TLS asks for. Returns whether that is the end of the
+    /// response, and appends what it means to `actions` then.
+    ///
+    /// By RFC 9112 §9.8 a body that only the end of the connection delimits is complete only with the announcement. Many
+    /// servers never send one, and browsers do not mind, so a playlist is taken whose text itself shows no cut: then
+    /// nothing but whole lines can be missing, as always in a list that is asked for again and again.
+    pub fn finish_unannounced(&mut self, actions: &mut Vec<Action>) -> bool {
+        let State::Collecting(collecting) = &mut self.state else {
+            return false;
+        };
+        let is_taken = collecting.body.lasts_until_close()
+            && self
+                .exchange
+                .ends_with_a_line(&collecting.head, &collecting.bytes);
+        if is_taken {
+            self.end(false, actions);
+        }
+        is_taken
+    }
+
     /// Returns how many of `bytes` belong to the head, or all of them while it is incomplete.
     fn receive_head(&mut self, bytes: &[u8], actions: &mut Vec<Action>) -> usize {
         let State::Head { partial } = &mut self.state else {
@@ -793,6 +813,63 @@ mod tests {
         let limit = PLAYLIST_BYTES_MAX;
         assert_eq!(seen.end, Some(Err(SessionError::PlaylistTooLong { limit })));
         assert_eq!(seen.head, None);
+    }
+
+    #[test]
+    fn a_playlist_without_the_announcement_of_its_end_is_taken_if_its_text_is_whole() {
+        let head = "HTTP/1.0 200 OK\r\nA: b\r\n\r\n";
+        let gzip = "HTTP/1.0 200 OK\r\nContent-Encoding: gzip\r\n\r\n";
+        let packed = {
+            use std::io::Write as _;
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+            encoder.write_all(PLAYLIST.as_bytes()).expect("memory");
+            encoder.finish().expect("memory")
+        };
+        let cut = packed.get(..packed.len() - 1).expect("not empty");
+        for (head, body, taken) in [
+            (head, PLAYLIST.as_bytes(), true),
+            (head, b"\xef\xbb\xbf#EXTM3U\r\na.ts\r\n", true),
+            (head, b"#EXTM3U\na.ts\n#EXT-X-ENDLIST", true),
+            (head, b"#EXTM3U\na.ts\n#EXT-X-END", false),
+            (head, b"#EXTM3U\na.ts", false),
+            (head, b"#EXTM3U", false),
+            (head, b"<html>\n", false),
+            (head, b"", false),
+            (gzip, &packed, true),
+            (gzip, cut, false),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+                PLAYLIST.as_bytes(),
+                false,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                b"8\r\n#EXTM3U\n\r\n",
+                false,
+            ),
+        ] {
+            let mut session = Session::new(Rc::new(exchange("/live/x.m3u8")));
+            let mut actions = Vec::new();
+            session.receive(&[head.as_bytes(), body].concat(), &mut actions);
+            assert!(actions.is_empty());
+            assert_eq!(
+                session.finish_unannounced(&mut actions),
+                taken,
+                "{head}{body:?}"
+            );
+            match &actions[..] {
+                [Action::Whole(..), Action::End { reusable: false }] => assert!(taken),
+                others => assert!(others.is_empty() && !taken, "{others:?}"),
+            }
+        }
+        let mut session = Session::new(Rc::new(exchange("/a.ts")));
+        let mut actions = Vec::new();
+        session.receive(
+            &[head.as_bytes(), PLAYLIST.as_bytes()].concat(),
+            &mut actions,
+        );
+        actions.clear();
+        assert!(!session.finish_unannounced(&mut actions));
     }
 
     /// Responses near the grammar, sound ones above all.

@@ -70,6 +70,13 @@ pub fn is_playlist(target: &str, content_type: Option<&str>) -> bool {
         })
 }
 
+/// Whether `body` is a playlist (RFC 8216 §4.3.1.1) whose last line is whole: by its end of line, or because it is the
+/// tag that ends a list.
+pub fn ends_with_a_line(body: &[u8]) -> bool {
+    let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    text.starts_with(b"#EXTM3U") && (text.ends_with(b"\n") || text.ends_with(b"\n#EXT-X-ENDLIST"))
+}
+
 /// Whether a request target asks for a playlist by its extension, so that the answer is known to be rewritten.
 pub fn is_playlist_path(target: &str) -> bool {
     let target = target.as_bytes();
