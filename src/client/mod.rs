@@ -142,7 +142,7 @@ impl Request {
 pub enum Incoming {
     /// A complete request head.
     Request(Request),
-    /// A part of the body, framed as the client framed it.
+    /// A part of the body, in the form that was asked for.
     Body(Packet),
     /// The body is complete.
     BodyEnd,
@@ -182,6 +182,8 @@ pub struct Client {
     ahead_checked: usize,
     /// The body of the request that is being read for somebody.
     body: Option<Body>,
+    /// In which form that is passed on.
+    relay: Relay,
     /// When the client last sent a part of the body, or was let go on.
     body_at: Instant,
     /// The client's HTTP version, as `HTTP/1.x`.
@@ -227,6 +229,7 @@ impl Client {
             ahead: Vec::new(),
             ahead_checked: 0,
             body: None,
+            relay: Relay::AsFramed,
             body_at: now,
             minor_version: 1,
             is_head: false,
@@ -498,9 +501,10 @@ impl Client {
         }
     }
 
-    /// From now on the body of the request is read; [`Client::receive`] brings it.
-    pub fn begin_body(&mut self, framing: Framing, now: Instant) {
+    /// From now on the body of the request is read; [`Client::receive`] brings it in the form that `relay` says.
+    pub fn begin_body(&mut self, framing: Framing, relay: Relay, now: Instant) {
         let body = Body::new(framing);
+        self.relay = relay;
         self.body = (!body.is_complete()).then_some(body);
         self.body_at = now;
     }
@@ -550,7 +554,7 @@ impl Client {
             }
             self.body_at = shared.now;
             let mut parts = Vec::new();
-            let result = body.receive(&chunk.bytes()[..count], Relay::AsFramed, &mut parts);
+            let result = body.receive(&chunk.bytes()[..count], self.relay, &mut parts);
             let complete = body.is_complete();
             let chunk = chunk.freeze(count);
             for part in parts {

@@ -25,7 +25,7 @@ use crate::limits::{
     EVENT_BYTES_HELD_MAX, EVENT_INTERVAL_MIN, FORM_BYTES_MAX, STATUS_ANSWER_WAIT, STATUS_INTERVAL,
     VIEWERS_MAX, WORKERS_MAX,
 };
-use crate::proto::http::{Framing, Method};
+use crate::proto::http::{Framing, Method, Relay};
 use crate::status::api::{Action, Call, Provenance, Reply};
 use crate::status::codec;
 use crate::status::facts::WorkerFacts;
@@ -477,18 +477,20 @@ impl Router {
         if provenance.is_cross_site() {
             return self.answer_call(id, &Reply::cross_site());
         }
-        let form_bytes = match request.framing {
-            Framing::Length(bytes) if call.has_form() => bytes,
-            _ => 0,
+        let has_form = match request.framing {
+            Framing::Length(bytes) if bytes > FORM_BYTES_MAX as u64 && call.has_form() => {
+                return self.answer_call(id, &Reply::too_large());
+            }
+            Framing::Length(bytes) => bytes > 0,
+            Framing::Chunked => true,
+            Framing::Empty | Framing::UntilClose => false,
         };
-        if form_bytes > FORM_BYTES_MAX as u64 {
-            return self.answer_call(id, &Reply::too_large());
-        }
-        if form_bytes == 0 {
+        if !has_form || !call.has_form() {
             return self.perform(id, call, &[]);
         }
         if let Some(sink) = self.clients.get_mut(id) {
-            sink.client.begin_body(request.framing, self.shared.now);
+            sink.client
+                .begin_body(request.framing, Relay::Decoded, self.shared.now);
             let bytes = Vec::new();
             sink.form = Some(Box::new(Form { call, bytes }));
             // Without memory for this, the client sends the form after a while all the same.
@@ -510,9 +512,14 @@ impl Router {
         };
         match part {
             Incoming::Body(view) => {
-                let room = FORM_BYTES_MAX.saturating_sub(form.bytes.len());
                 let bytes = view.bytes().unwrap_or_default();
-                form.bytes.extend(bytes.iter().take(room));
+                if form.bytes.len() + bytes.len() <= FORM_BYTES_MAX {
+                    form.bytes.extend_from_slice(bytes);
+                } else {
+                    // Only chunks can be too many: a length was looked at before.
+                    sink.form = None;
+                    self.answer_call(id, &Reply::too_large());
+                }
                 None
             }
             Incoming::BodyEnd => {

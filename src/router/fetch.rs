@@ -13,7 +13,7 @@ use crate::client::response::{self, Answer, Status};
 use crate::client::{Incoming, Request};
 use crate::limits::LOOKUP_WAIT;
 use crate::net::LookupId;
-use crate::proto::http::{Exchange, Forward, Framing, Method};
+use crate::proto::http::{Exchange, Forward, Framing, Method, Relay};
 use crate::proto::origin::HttpUrl;
 use crate::proto::seek::{self, ClientClock, Service};
 use crate::proto::url::Host;
@@ -47,7 +47,8 @@ impl Router {
         if request.wants_keep_alive() && self.leaving.is_none() {
             sink.client.offer_keep_alive();
         }
-        sink.client.begin_body(request.framing, self.shared.now);
+        sink.client
+            .begin_body(request.framing, Relay::AsFramed, self.shared.now);
         // One that cannot be made again is not put at the mercy of a connection that may be dead.
         let kept_too = fetch.repeatable;
         self.connect(id, fetch, kept_too);

@@ -206,6 +206,44 @@ fn a_client_is_disconnected_by_its_id() {
     assert_eq!(bench.router.streams, 1);
 }
 
+/// The answer to a call whose form comes in chunks.
+fn call_in_chunks(bench: &mut Bench, method: &str, name: &str, chunks: &[&str]) -> String {
+    let mut request = format!(
+        "{method} /status/api/{name} HTTP/1.1\r\nHost: tv.home\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    for chunk in chunks {
+        request += &format!("{:x};a=b\r\n{chunk}\r\n", chunk.len());
+    }
+    ask(bench, &(request + "0\r\nClient_Id: 1\r\n\r\n"))
+}
+
+#[test]
+fn a_form_may_come_in_chunks() {
+    let mut bench = Bench::new(Config::default());
+    let _witness = bench.client();
+    for (chunks, expected) in [
+        (&["le", "vel", "=2"][..], "200 OK"),
+        (&["level=2"], "200 OK"),
+        (&["level=9"], "400 Bad Request"),
+        (&[], "400 Bad Request"),
+        (&["level=2", "x"], "400 Bad Request"),
+    ] {
+        let answer = call_in_chunks(&mut bench, "PUT", "log-level", chunks);
+        let status = format!("HTTP/1.1 {expected}\r\n");
+        assert!(answer.starts_with(&status), "{chunks:?}: {answer}");
+    }
+    let piece = "x".repeat(1000);
+    for (pieces, expected) in [(4, "400 Bad Request"), (5, "413 "), (40, "413 ")] {
+        let chunks = vec![&*piece; pieces];
+        let answer = call_in_chunks(&mut bench, "PUT", "log-level", &chunks);
+        let status = format!("HTTP/1.1 {expected}");
+        assert!(answer.starts_with(&status), "{pieces}: {answer}");
+    }
+    // One that needs none has it discarded.
+    let answer = call_in_chunks(&mut bench, "POST", "clear-logs", &["a=b"]);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
 #[test]
 fn calls_that_make_no_sense_are_refused() {
     let mut bench = Bench::new(Config::default());
