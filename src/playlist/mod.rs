@@ -3,7 +3,9 @@
 //!
 //! | File | Is |
 //! |---|---|
+//! | `text` | the text of a list in whatever encoding |
 //! | `tags` | the lines that mean something, and their attributes |
+//! | `users` | whom the URLs of services name, and where else they are to be named |
 //! | `source` | the URL of an entry: what it wraps, its label, and the query of a request merged into it |
 //! | `carrier` | the parameter of a link to a recording |
 //! | `catalogue` | lines in, services and playlist out |
@@ -23,6 +25,7 @@ pub mod download;
 mod schedule;
 pub mod source;
 mod tags;
+pub mod text;
 mod users;
 
 pub use address::DocumentAddress;

@@ -23,7 +23,7 @@ use crate::limits::{
 };
 use crate::playlist::download::{Document, Validators};
 use crate::playlist::{
-    self, Builder, Catalogue, DocumentAddress, Guide, MergeError, Origin, Source,
+    self, Builder, Catalogue, DocumentAddress, Guide, MergeError, Origin, Source, text,
 };
 use crate::proto::origin::HttpUrl;
 use crate::proto::rewrite::content::decode_content;
@@ -212,8 +212,7 @@ impl Library {
         };
         let bytes = decode_content(encoding, &bytes, DOCUMENT_BYTES_MAX)
             .map_err(|error| error.to_string())?;
-        // Names that are no UTF-8 are still told apart by number.
-        let text = String::from_utf8_lossy(&bytes);
+        let text = text::decode(&bytes);
         if !playlist::is_list(&text) {
             return Err("it is no channel list: it has neither #EXTM3U nor #EXTINF".to_owned());
         }

@@ -1,5 +1,6 @@
 //! External lists and guides over real sockets: slow, long, wrong and missing ones, and what stays meanwhile.
 
+use std::io::Write as _;
 use std::net::TcpStream;
 
 use super::{Bench, write};
@@ -97,6 +98,18 @@ fn list_joins_the_own_services_and_stays_when_later_ones_fail() {
     answer(&origin, "200 OK", &LIST.replace(",A", ",B"));
     settle(&mut bench, "/B", true);
     settle(&mut bench, "/A", false);
+}
+
+#[test]
+fn list_may_be_in_the_encoding_of_western_windows() {
+    let (mut bench, _client) = bench();
+    let mut origin = asked(&mut bench, "/list");
+    let list = b"#EXTM3U\n#EXTINF:-1,T\xe9l\xe9\nrtp://239.0.0.1\n";
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", list.len());
+    origin
+        .write_all(&[head.as_bytes(), list].concat())
+        .expect("sent");
+    settle(&mut bench, "/T%C3%A9l%C3%A9", true);
 }
 
 #[test]
