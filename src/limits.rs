@@ -289,6 +289,9 @@ pub const LOG_LINES_MAX: usize = 1024;
 pub const LOG_LINE_BYTES_MAX: usize = 1023;
 /// Bytes that one process can publish about itself: some 2000 clients.
 pub const PUBLICATION_BYTES_MAX: usize = 1 << 20;
+/// Bytes that workers leave to those that replace them: an external list of some 30 000 entries. A longer one is loaded
+/// anew by each.
+pub const KEEPSAKE_BYTES_MAX: usize = 4 << 20;
 /// Clients that a worker lists; further ones are only counted. Their facts fit a publication: a client without pauses
 /// takes some 300 bytes.
 pub const CLIENTS_LISTED_MAX: usize = 1000;

@@ -1,5 +1,6 @@
 //! Lists and guides from elsewhere: servers and files, good and bad, and what clients get meanwhile.
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +8,7 @@ use std::process::Command;
 use super::{configured, text};
 use crate::proxy::nginx::Nginx;
 use crate::support::server::Server;
-use crate::support::tool::{self, run};
+use crate::support::tool::{self, kill, run};
 use crate::support::{SOON, TempDir, wait_for};
 
 fn list(name: &str, guide: &str) -> String {
@@ -26,6 +27,39 @@ fn wait_for_service(server: &Server, path: &str) {
         let request = format!("HEAD {path} HTTP/1.1\r\nHost: h\r\n\r\n");
         (server.exchange(request.as_bytes()).status == 200).then_some(())
     });
+}
+
+#[test]
+fn worker_that_takes_anothers_place_begins_with_its_list() {
+    let origin = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = origin.local_addr().expect("bound").port();
+    let configured = configured(&format!(
+        "[global]\nexternal-m3u = http://127.0.0.1:{port}/list\n"
+    ));
+    let server = &configured.server;
+    let (mut peer, _) = origin.accept().expect("a request");
+    let list = list("One", "");
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", list.len());
+    peer.write_all((head + &list).as_bytes()).expect("sent");
+    wait_for_service(server, "/One");
+    let pid = server.worker();
+    kill(pid, libc::SIGKILL);
+    server
+        .log()
+        .wait(&format!("(pid {pid}) killed by signal 9"));
+    // The origin does not answer any more.
+    let answer = server.exchange(b"HEAD /One HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    // A list from another address is not taken for it.
+    let other = format!("[global]\nexternal-m3u = http://127.0.0.1:{port}/other\n");
+    configured.reload(&other, "the new configuration holds");
+    let pid = server.worker();
+    kill(pid, libc::SIGKILL);
+    server
+        .log()
+        .wait(&format!("(pid {pid}) killed by signal 9"));
+    let answer = server.exchange(b"HEAD /One HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(answer.status, 404, "{}", answer.head);
 }
 
 #[test]

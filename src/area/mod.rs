@@ -1,7 +1,7 @@
 //! What the processes of one flowgate share: a memory area and a bell, both made before the first fork.
 //!
 //! Owns the layout of that memory. Everything in it is an atomic word that any process may read and write at any
-//! time; whatever consists of several words ([`places`], [`log_ring`], [`publication`]) says how a reader is kept
+//! time; whatever consists of several words ([`places`], [`log_ring`], [`publication`], [`keepsake`]) says how a reader is kept
 //! from seeing half of it. A process that dies leaves nothing locked: [`Area::reclaim`] gives back what it held.
 //!
 //! | Part | Written by | Is |
@@ -11,6 +11,7 @@
 //! | seats | each process its own | the process, what it is wanted for, what it has counted |
 //! | [`places`] | the process that admits a client | the client limit over all workers, and who is to be disconnected |
 //! | [`log_ring`] | everybody | the latest lines of the log |
+//! | [`keepsake`] | any worker | what one leaves to those that come after it |
 //! | [`publication`] | each process its own | what a process says of its clients to the viewers of all |
 //!
 //! A worker that is replaced has two processes for a while, hence two [`Seat`]s, and never more than that. What a seat
@@ -18,6 +19,7 @@
 //!
 //! It does not know what is published, nor what a log line means.
 
+pub mod keepsake;
 pub mod log_ring;
 pub mod places;
 pub mod publication;
@@ -31,6 +33,7 @@ use std::time::{Duration, Instant};
 use crate::limits::{COUNTERS_MAX, PLACES_MAX, PROCESSES_PER_WORKER, WORKERS_MAX};
 use crate::sys::bell::Bell;
 use crate::sys::shared_memory::SharedMemory;
+use keepsake::Keepsake;
 use log_ring::LogRing;
 use places::{Place, Places};
 use publication::Publication;
@@ -73,7 +76,8 @@ const SEATS_AT: usize = WORKERS_AT + WORKERS_MAX * WORKER_WORDS;
 const PLACES_AT: usize = SEATS_AT + SEATS_MAX * SEAT_WORDS;
 const LOG_AT: usize = PLACES_AT + places::WORDS;
 const PUBLICATIONS_AT: usize = LOG_AT + log_ring::WORDS;
-const WORDS: usize = PUBLICATIONS_AT + SEATS_MAX * publication::WORDS;
+const KEEPSAKE_AT: usize = PUBLICATIONS_AT + SEATS_MAX * publication::WORDS;
+const WORDS: usize = KEEPSAKE_AT + keepsake::WORDS;
 
 const _: () = {
     // `VIEWING` has a bit for each seat; places and log lines name their process in a byte, 0 for nobody.
@@ -281,6 +285,11 @@ impl Area {
     pub fn publication(&self, seat: Seat) -> Publication<'_> {
         let at = PUBLICATIONS_AT + seat.0 * publication::WORDS;
         Publication::new(self.part(at, publication::WORDS))
+    }
+
+    /// What workers leave to those that come after them.
+    pub fn keepsake(&self) -> Keepsake<'_> {
+        Keepsake::new(self.part(KEEPSAKE_AT, keepsake::WORDS))
     }
 
     fn head(&self, word: usize) -> &AtomicU64 {

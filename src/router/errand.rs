@@ -17,8 +17,11 @@ use super::attach::{Lookup, Wanted};
 use super::ready::Entity;
 use super::slots::{UpstreamId, UpstreamSlot};
 use super::{Router, apply_change};
+use crate::area::Area;
 use crate::config::Config;
-use crate::limits::{DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_PER_TURN, DOCUMENT_WAIT};
+use crate::limits::{
+    DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_PER_TURN, DOCUMENT_WAIT, KEEPSAKE_BYTES_MAX,
+};
 use crate::net::{LookupId, ReadId};
 use crate::playlist::download::{Answer, Document, Download, DownloadError};
 use crate::playlist::{DocumentAddress, Guide, Origin as Author, Refresh, Schedule};
@@ -486,7 +489,7 @@ impl Router {
         let taken = match result {
             Ok(None) => Ok(false),
             Ok(Some(document)) => match errand {
-                Errand::List => self.library.take_list(document, &self.shared.config),
+                Errand::List => self.take_list(document),
                 Errand::Guide => self.library.take_guide(document),
             },
             Err(text) => Err(text),
@@ -515,6 +518,35 @@ impl Router {
             }
         }
     }
+
+    /// Takes an external list, and leaves it to the workers that come after this one.
+    fn take_list(&mut self, document: Document) -> Result<bool, String> {
+        let config = &self.shared.config;
+        let record = config
+            .external_m3u
+            .as_ref()
+            .filter(|_| document.bytes.len() < KEEPSAKE_BYTES_MAX)
+            .map(|address| [&key(address), &*document.bytes].concat());
+        let is_new = self.library.take_list(document, config)?;
+        if let Some(record) = record.filter(|_| is_new) {
+            self.worker.area().keepsake().keep(&record);
+        }
+        Ok(is_new)
+    }
+}
+
+/// The list that another worker has loaded from where `config` says, so that services are there at once. It is loaded
+/// again all the same.
+pub(super) fn inherited_list(config: &Config, area: &Area) -> Option<Document> {
+    let address = config.external_m3u.as_ref()?;
+    let record = area.keepsake().recall()?;
+    let bytes = record.strip_prefix(&*key(address))?;
+    Some(Document::new(bytes.to_owned()))
+}
+
+/// In front of a list that is kept.
+fn key(address: &DocumentAddress) -> Vec<u8> {
+    format!("{address}\n").into_bytes()
 }
 
 /// What an upstream may bring in a turn.

@@ -93,15 +93,24 @@ impl Named {
 }
 
 impl Library {
-    /// With the services of `config`; an external list is still to come.
-    pub(super) fn new(config: &Config) -> Self {
-        Self {
+    /// With the services of `config`, and with those of an external list if one is `inherited`; otherwise it is still to
+    /// come.
+    pub(super) fn new(config: &Config, inherited: Option<Document>) -> Self {
+        let mut library = Self {
             catalogue: config.catalogue().finish(),
             list: None,
             reading: None,
             guide: None,
             written: VecDeque::new(),
+        };
+        if let Some(document) = inherited {
+            match library.take_list(document, config) {
+                // Nobody is served yet who would have to wait.
+                Ok(_) => while library.is_reading() && !library.read_further() {},
+                Err(text) => log::warn!("the channel list of another worker: {text}"),
+            }
         }
+        library
     }
 
     /// Who has to ask for what a service's playlist leads to.

@@ -149,7 +149,8 @@ pub struct Router {
 impl Router {
     /// A router without listeners, which shares the client limit and the status with the other workers.
     pub fn new(net: Box<dyn Net>, config: Rc<Config>, worker: Worker) -> Self {
-        let library = Library::new(&config);
+        let inherited = errand::inherited_list(&config, worker.area());
+        let library = Library::new(&config, inherited);
         Self {
             errands: Errands::new(&config, library.guide_address(), net.now()),
             listeners: Arena::new(),
