@@ -485,9 +485,7 @@ fn watch_demo() {
     let copied = run(Command::new("cp").arg(PROGRAM).arg(&program));
     assert!(copied.status.success(), "{}", copied.stderr);
     let mut command = Command::new(&program);
-    // SAFETY: the call only reads an id of the process.
-    let root = unsafe { libc::geteuid() } == 0;
-    if root && !is_inside_user_namespace() {
+    if nix::unistd::geteuid().is_root() && !is_inside_user_namespace() {
         command.uid(65534).gid(65534);
     }
     command.arg("demo");

@@ -15,6 +15,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sched::{CloneFlags, unshare};
+
 use super::{skip, tool};
 
 pub(crate) const WEST: &str = "10.1.0.1";
@@ -110,7 +112,7 @@ fn attempt<F: Fn() + Send + Sync + 'static>(
     let thread = std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {
-            leave_network()?;
+            unshare(CloneFlags::CLONE_NEWNET)?;
             set_up(batch);
             test();
             Ok(())
@@ -124,15 +126,6 @@ fn packets_lost_by_the_kernel() -> u64 {
     let lost = counters.lines().filter_map(|line| line.split(' ').nth(1));
     lost.filter_map(|hexadecimal| u64::from_str_radix(hexadecimal, 16).ok())
         .sum()
-}
-
-/// Gives the calling thread an empty network.
-fn leave_network() -> io::Result<()> {
-    // SAFETY: no memory is involved; only the network of the calling thread changes.
-    match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 fn set_up(batch: &str) {

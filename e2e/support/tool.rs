@@ -5,6 +5,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+
 use super::{SOON, wait_for};
 
 /// Lines of a running program, as they come.
@@ -136,9 +139,9 @@ impl Tool {
 
 /// Sends a signal to a process that this test has started, or to a child of it.
 pub(crate) fn kill(pid: u32, signal: libc::c_int) {
-    // SAFETY: no memory is involved.
-    let result = unsafe { libc::kill(pid as libc::pid_t, signal) };
-    assert_eq!(result, 0, "signal {signal} to {pid}");
+    let known = Signal::try_from(signal).expect("a signal");
+    let sent = signal::kill(Pid::from_raw(pid.cast_signed()), known);
+    assert_eq!(sent, Ok(()), "signal {signal} to {pid}");
 }
 
 impl Drop for Tool {
