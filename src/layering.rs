@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("area", &["limits", "sys"]),
     ("arena", &[]),
     ("sys", &[]),
+    ("scratch", &[]),
     ("limits", &[]),
     ("proto", &[]),
     ("playlist", &["limits", "proto"]),

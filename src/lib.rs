@@ -53,6 +53,8 @@ pub mod privilege;
 pub mod probe;
 pub mod proto;
 pub mod router;
+#[cfg(test)]
+mod scratch;
 pub mod send_queue;
 pub mod sequencer;
 pub mod shared;

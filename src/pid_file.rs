@@ -195,21 +195,8 @@ impl std::error::Error for PidFileError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
     use std::os::unix::fs::symlink;
-    use tempfile::TempDir;
-
-    /// A directory that disappears with the value.
-    struct Scratch(TempDir);
-
-    impl Scratch {
-        fn new() -> Self {
-            Self(TempDir::new().expect("a directory"))
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.0.path().join(name)
-        }
-    }
 
     fn ours() -> String {
         format!("{}\n", std::process::id())
@@ -246,7 +233,7 @@ mod tests {
         assert!(error.contains("a symbolic link"), "{error}");
         assert_eq!(text(&target), "precious");
 
-        let error = refused(scratch.0.path());
+        let error = refused(scratch.directory());
         assert!(error.contains("directory"), "{error}");
         let error = refused(&scratch.path("nowhere/pid"));
         assert!(error.contains("No such file or directory"), "{error}");
@@ -270,7 +257,7 @@ mod tests {
         let scratch = Scratch::new();
         let path = scratch.path("pid");
         let held = PidFile::take(&path).expect("a new one");
-        let directory = scratch.0.path().file_name().expect("a name");
+        let directory = scratch.directory().file_name().expect("a name");
         let around = scratch.path("..").join(directory).join("pid");
         for name in [path, scratch.path("./pid"), around] {
             let change = PidFile::prepare(Some(&held), Some(&name)).expect("nothing to do");

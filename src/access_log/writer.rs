@@ -223,63 +223,50 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use tempfile::TempDir;
+    use crate::scratch::Scratch;
 
-    /// A directory that disappears with the value.
-    struct Directory(TempDir);
-
-    impl Directory {
-        fn new() -> Self {
-            Self(TempDir::new().expect("a directory"))
-        }
-
-        fn file(&self, name: &str) -> PathBuf {
-            self.0.path().join(name)
-        }
-
-        fn text(&self, name: &str) -> String {
-            fs::read_to_string(self.file(name)).unwrap_or_default()
-        }
+    fn text(scratch: &Scratch, name: &str) -> String {
+        fs::read_to_string(scratch.path(name)).unwrap_or_default()
     }
 
     #[test]
     fn lines_are_written_in_order_by_the_time_it_is_dropped() {
-        let directory = Directory::new();
-        let mut writer = Writer::new(directory.file("log"));
-        assert!(!directory.file("log").exists());
+        let scratch = Scratch::new();
+        let mut writer = Writer::new(scratch.path("log"));
+        assert!(!scratch.path("log").exists());
         for number in 0..500 {
             writer.push(format!("{number}\n").into_bytes());
         }
         drop(writer);
         let expected: String = (0..500).map(|number| format!("{number}\n")).collect();
-        assert_eq!(directory.text("log"), expected);
+        assert_eq!(text(&scratch, "log"), expected);
     }
 
     #[test]
     fn file_that_was_moved_away_is_let_go_when_asked() {
-        let directory = Directory::new();
-        let mut writer = Writer::new(directory.file("log"));
+        let scratch = Scratch::new();
+        let mut writer = Writer::new(scratch.path("log"));
         writer.push(b"1\n".to_vec());
         // The thread has it when the file is there.
-        while directory.text("log").is_empty() {
+        while text(&scratch, "log").is_empty() {
             thread::yield_now();
         }
-        fs::rename(directory.file("log"), directory.file("old")).expect("ours");
+        fs::rename(scratch.path("log"), scratch.path("old")).expect("ours");
         writer.push(b"2\n".to_vec());
-        while directory.text("old") != "1\n2\n" {
+        while text(&scratch, "old") != "1\n2\n" {
             thread::yield_now();
         }
         writer.reopen();
         writer.push(b"3\n".to_vec());
         drop(writer);
-        assert_eq!(directory.text("old"), "1\n2\n");
-        assert_eq!(directory.text("log"), "3\n");
+        assert_eq!(text(&scratch, "old"), "1\n2\n");
+        assert_eq!(text(&scratch, "log"), "3\n");
     }
 
     #[test]
     fn place_that_cannot_be_opened_is_tried_again() {
-        let directory = Directory::new();
-        let path = directory.file("later/log");
+        let scratch = Scratch::new();
+        let path = scratch.path("later/log");
         let place = Place {
             path: path.as_path().into(),
             openings: 0,
@@ -287,25 +274,25 @@ mod tests {
         let mut target = Target::default();
         target.write(&place, b"1\n");
         assert_eq!(target.lost, 1);
-        fs::create_dir(directory.file("later")).expect("ours");
+        fs::create_dir(scratch.path("later")).expect("ours");
         target.write(&place, b"2\n");
         assert_eq!(target.lost, 0);
-        assert_eq!(directory.text("later/log"), "2\n");
+        assert_eq!(text(&scratch, "later/log"), "2\n");
     }
 
     #[test]
     fn line_that_comes_after_a_reload_opens_the_file_anew() {
-        let directory = Directory::new();
+        let scratch = Scratch::new();
         let place = |openings| Place {
-            path: directory.file("log").into(),
+            path: scratch.path("log").into(),
             openings,
         };
         let mut target = Target::default();
         target.write(&place(0), b"1\n");
-        fs::rename(directory.file("log"), directory.file("old")).expect("ours");
+        fs::rename(scratch.path("log"), scratch.path("old")).expect("ours");
         target.write(&place(1), b"2\n");
         assert_eq!(
-            (directory.text("old"), directory.text("log")),
+            (text(&scratch, "old"), text(&scratch, "log")),
             ("1\n".into(), "2\n".into())
         );
     }
@@ -326,9 +313,9 @@ mod tests {
 
     #[test]
     fn line_after_half_a_line_begins_a_line() {
-        let directory = Directory::new();
+        let scratch = Scratch::new();
         let place = Place {
-            path: directory.file("log").into(),
+            path: scratch.path("log").into(),
             openings: 0,
         };
         let mut target = Target::default();
@@ -337,7 +324,7 @@ mod tests {
         target.write(&place, b"2x");
         (target.torn, target.lost) = (true, 1);
         target.write(&place, b"3\n");
-        assert_eq!(directory.text("log"), "1\n2x\n3\n");
+        assert_eq!(text(&scratch, "log"), "1\n2x\n3\n");
         assert!(!target.torn && target.lost == 0);
     }
 

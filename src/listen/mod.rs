@@ -309,10 +309,10 @@ impl From<UnixError> for ListenError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::path::PathBuf;
-    use tempfile::TempDir;
 
     /// Everything may be done, so that the mask, which is the whole process's, does not change.
     const ACCESS: Access = Access {
@@ -320,18 +320,9 @@ mod tests {
         owner: None,
     };
 
-    /// A directory that disappears with the value.
-    struct Scratch(TempDir);
-
-    impl Scratch {
-        fn new() -> Self {
-            Self(TempDir::new().expect("a directory"))
-        }
-
-        fn unix(&self, name: &str) -> (PathBuf, ListenAddr) {
-            let path = self.0.path().join(name);
-            (path.clone(), ListenAddr::Unix { path })
-        }
+    fn unix(scratch: &Scratch, name: &str) -> (PathBuf, ListenAddr) {
+        let path = scratch.path(name);
+        (path.clone(), ListenAddr::Unix { path })
     }
 
     fn loopback(port: u16) -> ListenAddr {
@@ -360,7 +351,7 @@ mod tests {
     #[test]
     fn everything_wanted_is_opened_and_can_be_accepted_from() {
         let scratch = Scratch::new();
-        let (path, unix) = scratch.unix("s");
+        let (path, unix) = unix(&scratch, "s");
         let listeners = open(&[loopback(0), unix, loopback(0)]).expect("opened");
         let _tcp = TcpStream::connect(address(&listeners)).expect("a connection");
         let _unix = UnixStream::connect(&path).expect("a connection");
@@ -380,7 +371,7 @@ mod tests {
     #[test]
     fn nothing_is_left_open_when_one_fails() {
         let scratch = Scratch::new();
-        let (path, unix) = scratch.unix("s");
+        let (path, unix) = unix(&scratch, "s");
         let occupied = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = occupied.local_addr().expect("bound").port();
         let error = open(&[unix.clone(), loopback(port)]).expect_err("the port is busy");
@@ -397,7 +388,7 @@ mod tests {
     #[test]
     fn same_path_twice_is_refused() {
         let scratch = Scratch::new();
-        let (path, unix) = scratch.unix("s");
+        let (path, unix) = unix(&scratch, "s");
         let error = open(&[unix.clone(), unix]).expect_err("twice");
         assert!(error.to_string().ends_with("is given twice"), "{error}");
         assert_eq!(error.exit_status(), 255);
@@ -417,7 +408,7 @@ mod tests {
     fn reload_keeps_what_is_still_wanted_with_the_connections_that_wait() {
         let scratch = Scratch::new();
         let [(kept, kept_unix), (gone, gone_unix), (new, new_unix)] =
-            ["kept", "gone", "new"].map(|name| scratch.unix(name));
+            ["kept", "gone", "new"].map(|name| unix(&scratch, name));
         let old = open(&[loopback(0), kept_unix.clone(), gone_unix]).expect("opened");
         let port = address(&old);
         let _waiting = TcpStream::connect(port).expect("a connection");
@@ -438,7 +429,7 @@ mod tests {
     #[test]
     fn reload_that_fails_or_is_given_up_changes_nothing() {
         let scratch = Scratch::new();
-        let [(kept, kept_unix), (new, new_unix)] = ["kept", "new"].map(|name| scratch.unix(name));
+        let [(kept, kept_unix), (new, new_unix)] = ["kept", "new"].map(|name| unix(&scratch, name));
         let old = open(std::slice::from_ref(&kept_unix)).expect("opened");
         let occupied = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let busy = loopback(occupied.local_addr().expect("bound").port());
@@ -498,7 +489,7 @@ mod tests {
     #[test]
     fn paths_go_with_the_set_and_not_with_a_workers_descriptors() {
         let scratch = Scratch::new();
-        let (path, unix) = scratch.unix("s");
+        let (path, unix) = unix(&scratch, "s");
         let listeners = open(&[unix]).expect("opened");
         let worker = listeners.for_worker(0).expect("descriptors");
         UnixStream::connect(&path).expect("a connection");

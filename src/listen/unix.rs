@@ -243,8 +243,8 @@ fn kind_name(kind: FileType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-    use tempfile::TempDir;
 
     /// Everything may be done, so that the mask, which is the whole process's, does not change.
     const ACCESS: Access = Access {
@@ -252,82 +252,69 @@ mod tests {
         owner: None,
     };
 
-    /// A path nobody else uses, which disappears with the value.
-    struct Scratch(TempDir);
-
-    impl Scratch {
-        fn new() -> Self {
-            Self(TempDir::new().expect("a directory"))
-        }
-
-        fn path(&self) -> PathBuf {
-            self.0.path().join("s")
-        }
-
-        fn open(&self) -> Result<UnixPlace, String> {
-            UnixPlace::open(&self.path(), &ACCESS).map_err(|error| error.to_string())
-        }
+    fn open(path: &Path) -> Result<UnixPlace, String> {
+        UnixPlace::open(path, &ACCESS).map_err(|error| error.to_string())
     }
 
     #[test]
     fn stale_socket_is_replaced_and_the_new_one_removed_at_the_end() {
         let scratch = Scratch::new();
-        drop(UnixListener::bind(scratch.path()).expect("a socket"));
-        assert!(scratch.path().exists());
-        let place = scratch.open().expect("in place of a stale one");
-        UnixStream::connect(scratch.path()).expect("somebody listens");
+        drop(UnixListener::bind(scratch.path("s")).expect("a socket"));
+        assert!(scratch.path("s").exists());
+        let place = open(&scratch.path("s")).expect("in place of a stale one");
+        UnixStream::connect(scratch.path("s")).expect("somebody listens");
         drop(place);
-        assert!(!scratch.path().exists());
+        assert!(!scratch.path("s").exists());
     }
 
     #[test]
     fn socket_in_use_is_left_alone() {
         let scratch = Scratch::new();
-        let other = UnixListener::bind(scratch.path()).expect("a socket");
-        let error = scratch.open().expect_err("somebody listens");
+        let other = UnixListener::bind(scratch.path("s")).expect("a socket");
+        let error = open(&scratch.path("s")).expect_err("somebody listens");
         assert!(error.contains("already in use"), "{error}");
         other.set_nonblocking(true).expect("it does not block");
         other.accept().expect("the probe");
-        UnixStream::connect(scratch.path()).expect("still there");
+        UnixStream::connect(scratch.path("s")).expect("still there");
     }
 
     #[test]
     fn socket_with_a_full_queue_is_in_use() {
         let scratch = Scratch::new();
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
-        let address = SockAddr::unix(scratch.path()).expect("short enough");
+        let address = SockAddr::unix(scratch.path("s")).expect("short enough");
         socket.bind(&address).expect("bound");
         socket.listen(0).expect("listening");
-        let _waiting = UnixStream::connect(scratch.path()).expect("room for one");
-        let error = scratch.open().expect_err("somebody listens");
+        let _waiting = UnixStream::connect(scratch.path("s")).expect("room for one");
+        let error = open(&scratch.path("s")).expect_err("somebody listens");
         assert!(error.contains("already in use"), "{error}");
     }
 
     #[test]
     fn whatever_is_no_stream_socket_is_left_alone() {
         let scratch = Scratch::new();
-        let path = scratch.path();
-        let target = scratch.0.path().join("target");
+        let path = scratch.path("s");
+        let target = scratch.path("target");
         let _listener = UnixListener::bind(&target).expect("a socket");
         std::os::unix::fs::symlink(&target, &path).expect("a link");
-        let error = scratch.open().expect_err("a link is not followed");
+        let error = open(&scratch.path("s")).expect_err("a link is not followed");
         assert!(error.contains("path exists and is not a socket"), "{error}");
         assert!(error.ends_with("a symbolic link"), "{error}");
         fs::remove_file(&path).expect("removed");
 
         fs::write(&path, "precious").expect("a file");
-        let error = scratch.open().expect_err("a file");
+        let error = open(&scratch.path("s")).expect_err("a file");
         assert!(error.contains("not a socket") && error.ends_with("a file"));
         assert_eq!(fs::read(&path).expect("still there"), b"precious");
         fs::remove_file(&path).expect("removed");
 
         fs::create_dir(&path).expect("a directory");
-        let error = scratch.open().expect_err("a directory");
+        let error = open(&scratch.path("s")).expect_err("a directory");
         assert!(error.contains("not a socket") && error.ends_with("a directory"));
         fs::remove_dir(&path).expect("removed");
 
         let _datagrams = UnixDatagram::bind(&path).expect("a socket of another type");
-        let error = scratch.open().expect_err("somebody else's");
+        let error = open(&scratch.path("s")).expect_err("somebody else's");
         assert!(error.contains("cannot tell whether"), "{error}");
         assert!(path.exists());
     }
@@ -335,11 +322,11 @@ mod tests {
     #[test]
     fn path_that_names_something_else_by_now_is_not_removed() {
         let scratch = Scratch::new();
-        let place = scratch.open().expect("a free path");
-        fs::remove_file(scratch.path()).expect("removed");
-        let _other = UnixListener::bind(scratch.path()).expect("another socket");
+        let place = open(&scratch.path("s")).expect("a free path");
+        fs::remove_file(scratch.path("s")).expect("removed");
+        let _other = UnixListener::bind(scratch.path("s")).expect("another socket");
         drop(place);
-        assert!(scratch.path().exists());
+        assert!(scratch.path("s").exists());
     }
 
     #[test]
@@ -355,7 +342,7 @@ mod tests {
     #[test]
     fn missing_directory_is_told() {
         let scratch = Scratch::new();
-        let path = scratch.0.path().join("nowhere/s");
+        let path = scratch.path("nowhere/s");
         let error = UnixPlace::open(&path, &ACCESS).expect_err("no directory");
         let error = error.to_string();
         assert!(error.contains("No such file or directory"), "{error}");
