@@ -248,7 +248,11 @@ impl Router {
     ///
     /// As [`Router::run`].
     pub fn tick(&mut self) -> io::Result<()> {
-        let timeout = self.timeout();
+        self.tick_after(self.timeout())
+    }
+
+    /// The same when nothing has happened for `timeout`, or has at all if there is none.
+    fn tick_after(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.shared.net.poll(timeout, &mut self.events)?;
         self.shared.now = self.shared.net.now();
         self.shared.stats.ticks += 1;

@@ -9,6 +9,7 @@ mod status;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::Router;
 use crate::area::Worker;
@@ -21,6 +22,9 @@ use crate::pool::PacketMut;
 
 /// Ticks within which whatever is expected must have happened.
 const TICKS_MAX: usize = 100;
+/// What a tick may wait for something to happen. Much longer than anything takes on this host, and not too long
+/// [`TICKS_MAX`] times.
+const TICK_WAIT: Duration = Duration::from_millis(100);
 
 /// A router, and an origin that a test speaks for.
 struct Bench {
@@ -76,9 +80,16 @@ impl Bench {
             let stats = &self.router.shared.stats;
             let is_over = stats.connections > 0 && stats.connections == stats.connections_closed;
             assert!(!is_over, "everybody has gone");
-            self.router.tick().expect("a tick");
+            self.tick();
         }
         panic!("nothing comes of it");
+    }
+
+    /// One tick, which waits no longer than a test that fails may take.
+    fn tick(&mut self) {
+        let timeout = self.router.timeout().unwrap_or(TICK_WAIT);
+        let ticked = self.router.tick_after(Some(timeout.min(TICK_WAIT)));
+        ticked.expect("a tick");
     }
 
     fn accept(&mut self) -> TcpStream {
