@@ -304,6 +304,80 @@ fn errors_have_no_body_for_head() {
     assert!(answer.ends_with("\r\n\r\n"), "{answer}");
 }
 
+#[test]
+fn links_lead_back_by_the_name_the_client_used_last() {
+    let mut bench = Bench::new(Config::default());
+    let client = bench.client();
+    let address = bench.origin.local_addr().expect("an address");
+    let mut origin = None;
+    let mut link = |bench: &mut Bench, prefix: &str, headers: &str| {
+        let target = format!("{prefix}/http/{address}/a.m3u8");
+        write(&client, &format!("GET {target} HTTP/1.1\r\n{headers}\r\n"));
+        let origin = origin.get_or_insert_with(|| bench.accept());
+        bench.read(origin, "\r\n\r\n");
+        write(
+            origin,
+            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n#EXTM3U\nb\n",
+        );
+        let answer = bench.read(&client, "/b\n");
+        answer.lines().last().expect("a link").to_owned()
+    };
+    let below = |base: &str| format!("{base}/http/{address}/b");
+
+    for host in ["tv.home", "tv.home", "192.0.2.7:5140", "tv.home"] {
+        let link = link(&mut bench, "", &format!("Host: {host}\r\n"));
+        assert_eq!(link, below(&format!("http://{host}")));
+    }
+    // A host that cannot be one gives way to the address that was reached.
+    let own = below(&format!("http://{}", bench.listener));
+    assert_eq!(link(&mut bench, "", "Host: a.1\r\n"), own);
+    assert_eq!(
+        link(&mut bench, "", "Host: tv.home\r\n"),
+        below("http://tv.home")
+    );
+
+    let mut config = Config {
+        app_path_prefix: "/tv".to_owned(),
+        ..Config::default()
+    };
+    bench.router.reconfigure(Rc::new(config.clone()));
+    let prefixed = below("http://tv.home/tv");
+    assert_eq!(link(&mut bench, "/tv", "Host: tv.home\r\n"), prefixed);
+
+    config.xff = true;
+    bench.router.reconfigure(Rc::new(config));
+    assert_eq!(link(&mut bench, "/tv", "Host: tv.home\r\n"), prefixed);
+    let headers = "Host: tv.home\r\nX-Forwarded-Host: out.example\r\nX-Forwarded-Proto: https\r\n";
+    let forwarded = below("https://out.example/tv");
+    assert_eq!(link(&mut bench, "/tv", headers), forwarded);
+    assert_eq!(link(&mut bench, "/tv", "Host: tv.home\r\n"), prefixed);
+}
+
+#[test]
+fn links_keep_the_interface_of_their_own_request_alone() {
+    let mut bench = Bench::new(Config::default());
+    let client = bench.client();
+    for (query, in_link) in [("", ""), ("?r2h-ifname=lo", "?r2h-ifname=lo"), ("", "")] {
+        let path = format!("/a.m3u8{query}");
+        // Another interface is another connection, and so is one whose server has gone.
+        write(&client, &bench.request("GET", &path, "\r\n"));
+        let origin = bench.accept();
+        bench.read(&origin, "\r\n\r\n");
+        write(
+            &origin,
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nb\n",
+        );
+        let mut answer = Vec::new();
+        let link = bench.until(|| {
+            receive(&client, &mut answer);
+            let text = String::from_utf8_lossy(&answer);
+            let link = text.strip_suffix('\n')?.rsplit_once("/b")?.1;
+            Some(link.to_owned())
+        });
+        assert_eq!(link, in_link);
+    }
+}
+
 /// The smallest pool there is.
 fn poor() -> Config {
     Config {
