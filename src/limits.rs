@@ -94,7 +94,7 @@ pub const HOLE_WAIT: Duration = Duration::from_millis(50);
 pub const START_WAIT: Duration = Duration::from_millis(20);
 /// A client that has skipped and caught up waits this long for a point at which a decoder can start.
 pub const RESUME_WAIT: Duration = Duration::from_secs(2);
-/// A router that nobody uses gives its memory back after this long.
+/// A router that nobody uses gives its memory back after this long, and one to which nobody has come its unused code.
 pub const SETTLE_WAIT: Duration = Duration::from_secs(1);
 /// The addresses of this host are looked up again after this long.
 pub const OWN_ADDRESSES_WAIT: Duration = Duration::from_secs(10);

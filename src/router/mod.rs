@@ -7,6 +7,7 @@
 mod accept;
 pub mod access;
 pub mod attach;
+mod calm;
 pub mod close;
 pub mod complaints;
 pub mod desk;
@@ -53,6 +54,7 @@ use crate::upstream::connect::SocketChange;
 use crate::upstream::http::Fetch;
 use crate::upstream::{Ending, Grant, Outcome, UpstreamError};
 use attach::Lookup;
+use calm::Calm;
 use close::CloseReason;
 use complaints::{Complaint, Complaints};
 use desk::Desk;
@@ -131,6 +133,8 @@ pub struct Router {
     settled_at: u64,
     /// Since when nobody is there; unset once memory has been given back.
     quiet_since: Option<Instant>,
+    /// Since when nobody has come.
+    calm: Calm,
     /// Scratch, reused.
     events: Vec<Event>,
     runs: Vec<Run>,
@@ -180,6 +184,7 @@ impl Router {
             leaving: None,
             settled_at: 0,
             quiet_since: None,
+            calm: Calm::new(net.now()),
             events: Vec::new(),
             runs: Vec::new(),
             warm_bytes: 0,
@@ -207,6 +212,15 @@ impl Router {
         {
             self.quiet_since = None;
             self.settle();
+        }
+    }
+
+    /// Unmaps what clients needed only to begin, once nobody has come for a while. Wakes nobody for it: where streams
+    /// run there are ticks enough, and elsewhere it is worth no wake-up.
+    fn release_pages_if_due(&mut self) {
+        let connections = self.shared.stats.connections;
+        if self.calm.begins(connections, self.shared.now, SETTLE_WAIT) {
+            self.shared.net.release_clean_pages();
         }
     }
 
@@ -270,6 +284,7 @@ impl Router {
         self.tell_viewers();
         self.reap();
         self.settle_if_due();
+        self.release_pages_if_due();
         self.shared.trim_if_due();
         self.waiters.wake(
             &self.shared,
