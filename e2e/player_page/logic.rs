@@ -11,6 +11,11 @@ const GUIDE: &str = concat!(
     include_str!("../../src/web/player/guide.js")
 );
 const CATCHUP: &str = include_str!("../../src/web/player/catchup.js");
+const LANGUAGE: &str = concat!(
+    "const remembered = () => 'en';",
+    include_str!("../../src/web/player/text.js"),
+    include_str!("../../src/web/language.js")
+);
 const TRANSPORT: &str = include_str!("../../src/web/player/transport.js");
 
 /// What a script returns that may use these sources.
@@ -21,6 +26,24 @@ fn evaluate(browser: &Browser, sources: &str, script: &str) -> Value {
 /// The text as it stands in a script.
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
+}
+
+#[test]
+fn one_channel_is_not_called_channels() {
+    if !browser::available() {
+        return;
+    }
+    let browser = Browser::start("en-US");
+    let script =
+        "return [t('all', 1), t('all', 2), t('all', 0), t('many', 1, 400), t('many', 0, 1)]";
+    let said = json!([
+        "1 channel",
+        "2 channels",
+        "0 channels",
+        "1 of 400 channels",
+        "0 of 1 channel"
+    ]);
+    assert_eq!(evaluate(&browser, LANGUAGE, script), said);
 }
 
 #[test]

@@ -8,7 +8,8 @@ function chooseLanguage() {
 
 function t(key, ...values) {
   const text = TEXT[key][LANGUAGES.indexOf(language)];
-  return text.replace(/\{(\d)\}/g, (_, index) => values[index] ?? '').trim();
+  const wording = (_, index, one, more) => (more === undefined ? values[index] ?? '' : String(values[index]) === '1' ? one : more);
+  return text.replace(/\{(\d)(?::([^|}]*)\|([^}]*))?\}/g, wording).trim();
 }
 
 // Fills in the texts that the document itself holds: content, accessible names, placeholders.

@@ -1,4 +1,5 @@
-// What the page says, in English and Chinese. `{0}` stands for the first argument.
+// What the page says, in English and Chinese. `{0}` stands for the first argument, `{0:a|b}` for a if that is 1 and
+// else for b.
 const TEXT = {
   uptime: ['Up', '已运行'],
   server: ['Server', '服务器'],
@@ -106,7 +107,7 @@ const TEXT = {
   queueNow: ['Queue', '队列'],
   queuePeak: ['Queue at most', '队列峰值'],
   dropped: ['Skipped', '已丢弃'],
-  packets: ['{0} packets, {1}', '{0} 个包，{1}'],
+  packets: ['{0} {0:packet|packets}, {1}', '{0} 个包，{1}'],
   pauses: ['Pauses', '暂停次数'],
   pausesText: ['{0}, {1} in all', '{0} 次，共 {1}'],
   since: ['Connected for', '连接时长'],
@@ -135,13 +136,13 @@ const TEXT = {
   follow: ['Follow', '跟随'],
   save: ['Save', '保存'],
   clear: ['Clear', '清空'],
-  newLines: ['{0} new lines', '{0} 条新日志'],
-  linesLost: ['{0} lines came and went before this page could read them.', '有 {0} 条日志在读取前已被覆盖。'],
+  newLines: ['{0} new {0:line|lines}', '{0} 条新日志'],
+  linesLost: ['{0} {0:line|lines} came and went before this page could read {0:it|them}.', '有 {0} 条日志在读取前已被覆盖。'],
 
   loading: ['Waiting for the first figures …', '正在等待数据…'],
   noClients: ['Nobody is watching', '当前没有客户端'],
   noClientsHint: ['Clients appear here as soon as they play a stream.', '客户端开始播放后会显示在这里。'],
-  omitted: ['{0} more clients are counted but not listed.', '另有 {0} 个客户端已计入但未列出。'],
+  omitted: ['{0} more {0:client is|clients are} counted but not listed.', '另有 {0} 个客户端已计入但未列出。'],
   noMatch: ['Nothing matches', '没有匹配项'],
   noMatchHint: ['Change the search or the filter.', '请更改搜索词或筛选条件。'],
   noChannels: ['No channel is joined', '未加入任何频道'],
@@ -155,7 +156,7 @@ const TEXT = {
   askDisconnect: ['Disconnect this client?', '断开此客户端？'],
   askDisconnectText: ['Its stream ends at once. Most players reconnect by themselves.', '其播放将立即中断，多数播放器会自动重连。'],
   askRestart: ['Restart the workers?', '重启工作进程？'],
-  askRestartText: ['{0} clients are connected. Those that do not finish in time have to reconnect.',
+  askRestartText: ['{0} {0:client is|clients are} connected. Those that do not finish in time have to reconnect.',
     '当前有 {0} 个客户端，未能及时结束的需要重新连接。'],
   askReload: ['Reload the configuration?', '重新加载配置？'],
   askReloadText: ['Nothing changes if the configuration has an error. Streams go on.', '若配置有误则不做更改，播放不受影响。'],

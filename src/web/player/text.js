@@ -1,4 +1,5 @@
-// What the page says: English, Chinese in simplified and in traditional characters. `{0}` stands for the first argument.
+// What the page says: English, Chinese in simplified and in traditional characters. `{0}` stands for the first argument,
+// `{0:a|b}` for a if that is 1 and else for b.
 const TEXT = {
   channels: ['Channels', '频道', '頻道'],
   guide: ['Guide', '节目单', '節目表'],
@@ -7,8 +8,8 @@ const TEXT = {
   searchHint: ['Name or number', '名称或编号', '名稱或編號'],
   group: ['Group', '分组', '分組'],
   allGroups: ['All groups', '全部分组', '全部分組'],
-  many: ['{0} of {1} channels', '{0} / {1} 个频道', '{0} / {1} 個頻道'],
-  all: ['{0} channels', '{0} 个频道', '{0} 個頻道'],
+  many: ['{0} of {1} {1:channel|channels}', '{0} / {1} 个频道', '{0} / {1} 個頻道'],
+  all: ['{0} {0:channel|channels}', '{0} 个频道', '{0} 個頻道'],
   nothingFound: ['No channel is called that.', '没有匹配的频道。', '沒有符合的頻道。'],
   previousChannel: ['Previous channel', '上一频道', '上一頻道'],
   nextChannel: ['Next channel', '下一频道', '下一頻道'],
