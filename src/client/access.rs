@@ -40,12 +40,18 @@ pub struct Granted {
 ///
 /// # Errors
 ///
-/// The answer instead: 400 for the form of the target and for `Host`, 404 outside the prefix, 204 for a
+/// The answer instead: 400 for the form of the target and for `Host`, 501 for `CONNECT`, 404 outside the prefix, 204 for a
 /// preflight, 401 for the token.
 pub fn check(request: &Request, config: &Config) -> Result<Granted, Answer> {
     let refused = |status, detail: &str| Err(Answer::new(status, detail));
     if !request.target.starts_with('/') {
-        return refused(Status::BadRequest, "the request target must start with /");
+        // Its target is a host and a port (RFC 9112 §3.2.3).
+        if request.method_name == "CONNECT" {
+            return refused(Status::NotImplemented, "CONNECT is not forwarded");
+        }
+        let detail =
+            "the request target must start with /, or with http:// and the same host as Host";
+        return refused(Status::BadRequest, detail);
     }
     if !is_host_accepted(request, config) {
         return refused(Status::BadRequest, "this host is not served here");
@@ -286,6 +292,12 @@ mod tests {
                 "{target}"
             );
         }
+    }
+
+    #[test]
+    fn request_for_a_tunnel_is_told_that_there_are_none() {
+        let request = request("CONNECT", "media.lan:443", &[]);
+        assert_eq!(status(check(&request, &Config::default())), 501);
     }
 
     #[test]
