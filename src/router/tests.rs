@@ -2,6 +2,7 @@
 //! meet.
 
 mod library;
+mod live;
 mod resource;
 mod rtsp;
 mod status;
