@@ -40,8 +40,8 @@ pub struct Granted {
 ///
 /// # Errors
 ///
-/// The answer instead: 400 for the form of the target and for `Host`, 501 for `CONNECT`, 404 outside the prefix, 204 for a
-/// preflight, 401 for the token.
+/// The answer instead: 400 for the form of the target and for `Host`, 501 for `CONNECT`, 404 outside the prefix,
+/// 204 for a preflight, 401 for the token.
 pub fn check(request: &Request, config: &Config) -> Result<Granted, Answer> {
     let refused = |status, detail: &str| Err(Answer::new(status, detail));
     if !request.target.starts_with('/') {
@@ -49,9 +49,7 @@ pub fn check(request: &Request, config: &Config) -> Result<Granted, Answer> {
         if request.method_name == "CONNECT" {
             return refused(Status::NotImplemented, "CONNECT is not forwarded");
         }
-        let detail =
-            "the request target must start with /, or with http:// and the same host as Host";
-        return refused(Status::BadRequest, detail);
+        return refused(Status::BadRequest, "the request target must start with /");
     }
     if !is_host_accepted(request, config) {
         return refused(Status::BadRequest, "this host is not served here");

@@ -102,7 +102,7 @@ pub struct Request {
     pub method: Method,
     /// The method as it was sent.
     pub method_name: String,
-    /// The request target as it was sent, but what named the host that `Host` names is in origin form.
+    /// The request target as it was sent.
     pub target: String,
     /// The `x` of `HTTP/1.x`.
     pub minor_version: u8,
@@ -1056,7 +1056,7 @@ fn decode(bytes: &[u8]) -> Result<Option<(Request, usize)>, RequestError> {
     let request = Request {
         method: head.method,
         method_name: head.method_name.to_owned(),
-        target: head.origin_form(),
+        target: head.target.to_owned(),
         minor_version: head.minor_version,
         headers: OwnedHeaders::from(&head.headers),
         framing,

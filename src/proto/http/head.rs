@@ -60,31 +60,6 @@ pub struct Head<'a> {
     pub headers: Headers<'a>,
 }
 
-impl Head<'_> {
-    /// The target in origin form, if it is an absolute `http` URL of the host that `Host` names, as clients of proxies
-    /// send it and a server must accept (RFC 9112 §3.2.2); else as it was sent.
-    ///
-    /// A sound client sends the same authority in both places (§3.2). One that does not is left alone, for whoever
-    /// refuses targets without a leading `/`: no two places of a request may disagree on whom it is for.
-    pub fn origin_form(&self) -> String {
-        let origin = || {
-            let (scheme, behind) = self.target.split_once("://")?;
-            let authority_bytes = behind.find(['/', '?']).unwrap_or(behind.len());
-            let (authority, rest) = behind.split_at_checked(authority_bytes)?;
-            let host = self.headers.all("host").next()?;
-            let is_ours = scheme.eq_ignore_ascii_case("http")
-                && !authority.is_empty()
-                && host.eq_ignore_ascii_case(authority.as_bytes());
-            let slash = if rest.starts_with('/') { "" } else { "/" };
-            is_ours.then(|| format!("{slash}{rest}"))
-        };
-        match self.target.starts_with('/') {
-            true => self.target.to_owned(),
-            false => origin().unwrap_or_else(|| self.target.to_owned()),
-        }
-    }
-}
-
 /// Decodes the request head at the front of `input`.
 ///
 /// `Ok(None)` asks for more bytes. The `usize` is the length of the head in bytes, leading empty lines (at
@@ -218,34 +193,6 @@ mod tests {
 
     use super::super::lines::HEADERS_MAX;
     use super::*;
-
-    #[test]
-    fn absolute_target_of_the_named_host_is_brought_into_origin_form() {
-        for (target, host, expected) in [
-            ("http://tv:5140/rtp/a?b=1", "tv:5140", "/rtp/a?b=1"),
-            ("HTTP://TV/a://b", "tv", "/a://b"),
-            ("http://tv", "tv", "/"),
-            ("http://tv?b=/", "tv", "/?b=/"),
-            ("http://[::1]:80/a", "[::1]:80", "/a"),
-            ("/http://tv/a", "tv", "/http://tv/a"),
-            ("http://other/a", "tv", "http://other/a"),
-            ("http://a@tv/a", "tv", "http://a@tv/a"),
-            ("http:///a", "", "http:///a"),
-            ("https://tv/a", "tv", "https://tv/a"),
-            ("ftp://tv/a", "tv", "ftp://tv/a"),
-            ("tv:443", "tv:443", "tv:443"),
-            ("*", "tv", "*"),
-        ] {
-            let text = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-            assert_eq!(
-                complete(text.as_bytes()).0.origin_form(),
-                expected,
-                "{target}"
-            );
-        }
-        let (head, _) = complete(b"GET http://tv/a HTTP/1.0\r\n\r\n");
-        assert_eq!(head.origin_form(), "http://tv/a");
-    }
 
     fn complete(input: &[u8]) -> (Head<'_>, usize) {
         decode(input).unwrap().expect("the head is complete")
