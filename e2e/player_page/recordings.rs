@@ -122,14 +122,21 @@ fn past_programme_is_watched_again_and_live_is_gone_back_to() {
         browser.click("#tab-guide");
         browser.wait("return document.querySelector('#programmes [data-when=now]')?.dataset.playing === 'true'");
         browser.keep_picture("player-guide");
-        browser.click(&format!("#programmes [data-start='{}']", earlier * 1000));
+        let programme = format!("#programmes [data-start='{}']", earlier * 1000);
+        // Shortly after midnight it was yesterday.
+        browser.run(&format!(
+            "document.querySelector(\"{programme}\") ?? document.querySelector('#days [aria-pressed=true]').previousElementSibling.click()"
+        ));
+        browser.click(&programme);
         wait_for_picture(&browser, 320);
         let asked = origin.asked();
         let expected = format!("/rec?from={}&to=", compact(earlier));
         assert!(asked[0].starts_with(&expected), "{asked:?}");
         wait_for_text(&browser, "#now-title", "Part 2");
         wait_for_text(&browser, "#live", "−");
-        browser.wait(&format!("return document.querySelector(\"#programmes [data-start='{}']\").dataset.playing === 'true'", earlier * 1000));
+        browser.wait(&format!(
+            "return document.querySelector(\"{programme}\").dataset.playing === 'true'"
+        ));
         browser.keep_picture("player-replay");
 
         // What has arrived is not asked for again.

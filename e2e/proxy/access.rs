@@ -259,7 +259,7 @@ fn tunnels_are_not_made() {
     let request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
     server
         .exchange(request.as_bytes())
-        .assert_error(400, "Bad Request");
+        .assert_error(501, "Not Implemented");
     origin.assert_untouched();
     // Nor does an upstream get to speak another protocol.
     let mut client = Wire::to(&server);

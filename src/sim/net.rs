@@ -124,7 +124,7 @@ impl Net for SimNet {
 
     fn open_pipe(&mut self) -> io::Result<PipeId> {
         let mut world = self.0.borrow_mut();
-        if world.faults.pipe_errors && world.rng.one_in(3) {
+        if world.faults.pipe_errors && world.rng.one_in(2) {
             world.note("pipe failed");
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
