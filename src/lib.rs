@@ -8,7 +8,7 @@
 //! | [`supervisor`] | the processes: workers are made, looked after, replaced |
 //! | [`listen`], [`pid_file`], [`privilege`] | start: what is opened and locked, and privileges given up, before serving |
 //! | [`notify`] | what a service manager is told |
-//! | [`router`] | the loop and all relations: tick, slots, ready, timers, attach, fanout, flow, close |
+//! | [`router`] | the loop and all relations: tick, turns, deadlines, slots, ready, attach, fanout, flow, close |
 //! | [`client`] | downstream HTTP: request, answer |
 //! | [`channel`] | a live source shared by its subscribers: lossy, never paused |
 //! | [`upstream`] | a source owned by one client: paused, never lossy |
@@ -42,6 +42,8 @@ pub mod demo;
 #[cfg(test)]
 mod layering;
 pub mod limits;
+#[cfg(test)]
+mod link_order;
 pub mod listen;
 pub mod logger;
 pub mod net;

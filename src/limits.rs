@@ -74,9 +74,11 @@ pub const TICK_BYTES_MAX: usize = 1 << 20;
 pub const TICK_BYTES_WIDE_MAX: usize = 256 << 10;
 /// Buffers a channel fills per turn; more waits for the next turn.
 pub const CHANNEL_BUFFERS_PER_TURN: usize = 8;
-/// Bytes after which a channel's turn ends, and after which clients are given what channels have brought before others
-/// have their turn. Chosen: what the cache of a core holds beside everything else.
+/// Bytes after which a channel's turn ends. Chosen: what the cache of a core holds beside everything else.
 pub const WARM_BYTES_MAX: usize = 256 << 10;
+/// Bytes that channels have brought after which clients are given them before others have their turn, so that the
+/// same few buffers serve all channels. Chosen: what is well worth a call to send it.
+pub const HANDED_ON_AFTER_BYTES: usize = 16 << 10;
 /// From so many subscribers on, runs go out by page reference (`sendfile`). Measured, see `scripts/bench`.
 pub const SHARED_PAGES_SUBSCRIBERS: usize = 16;
 /// Smallest run worth that, bytes: a few pages.
@@ -90,6 +92,9 @@ pub const DATAGRAM_CHARGE_PERCENT: usize = 174;
 /// A hole in the sequence is given up after this long. Chosen: reordering inside an access network takes a
 /// few milliseconds, and a stalled picture is worse than a lost packet.
 pub const HOLE_WAIT: Duration = Duration::from_millis(50);
+/// A sender that was silent for this long may begin anew with numbers it has used. Chosen: longer than any network delays
+/// the second copy of a packet, shorter than senders rest that play a recording in a loop (3 s, multicast spec §19).
+pub const SENDER_PAUSE: Duration = Duration::from_millis(500);
 /// The first packets of a channel are put in order for at most this long (multicast spec §20.4).
 pub const START_WAIT: Duration = Duration::from_millis(20);
 /// A client that has skipped and caught up waits this long for a point at which a decoder can start.
@@ -141,8 +146,8 @@ pub const DOCUMENT_WAIT: Duration = Duration::from_secs(30);
 pub const DOCUMENT_BYTES_PER_TURN: usize = 64 << 10;
 /// Lines of an external list that are read in a turn. Chosen: that takes about a millisecond.
 pub const LIST_LINES_PER_TURN: usize = 256;
-/// Forms of the playlist that are kept, one for each base that links may begin with. Chosen: people reach a server under
-/// one or two names.
+/// Forms of the playlist that are kept, one for each base that links may begin with. Chosen: people reach a server
+/// under one or two names.
 pub const PLAYLISTS_WRITTEN_MAX: usize = 4;
 /// Bytes of a playlist that is compressed for clients that accept it. Chosen: that takes some milliseconds, in which
 /// nobody is served; a thousand channels fit.
@@ -168,6 +173,8 @@ pub const LISTEN_BACKLOG: i32 = 1024;
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// When descriptors have run out, accepting is tried again this much later.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// What the kernel lacked memory for is tried again this much later; chosen: short for a stream, long for a processor.
+pub const SHORTAGE_RETRY: Duration = Duration::from_millis(10);
 /// A listener that is given up, but at which clients wait that cannot be accepted, is kept for so long.
 pub const LISTENER_RETIRE_WAIT: Duration = Duration::from_secs(5);
 const _: () = assert!(LISTENER_RETIRE_WAIT.as_millis() > 10 * ACCEPT_RETRY.as_millis());
@@ -187,8 +194,15 @@ pub const BODY_WAIT: Duration = Duration::from_secs(60);
 pub const READ_AHEAD_BYTES_MAX: usize = 32 << 10;
 /// Bytes of what a client sends that are taken per turn.
 pub const DISCARD_BYTES_PER_TURN: usize = 64 << 10;
+/// A client that has closed its sending side is taken to have left once nothing could be sent to it for this long. Chosen:
+/// more than the defaults of the waits for a head and for media, so that it gets what others get, and far less than the
+/// wait inside a body.
+pub const HALF_CLOSED_WAIT: Duration = Duration::from_secs(6);
 /// A client that has taken nothing for this long is asked whether it is still there.
 pub const STALL_CHECK: Duration = Duration::from_secs(30);
+/// After a reload has made the pool smaller than what is in use, clients that take nothing may hold it for so long.
+/// Chosen: a pause of a viewer, and not an evening.
+pub const OVERDRAFT_WAIT: Duration = Duration::from_secs(300);
 /// Unanswered probes or retransmissions in a row after which a stalled client counts as gone. About 25 s at
 /// the kernel's usual first timeout of 200 ms.
 pub const UNANSWERED_MAX: u8 = 7;
@@ -204,8 +218,10 @@ pub const CLIENTS_MAX_DEFAULT: usize = 5;
 
 // ---- Names, upstreams, stopping ---------------------------------------------------------------------------
 
-/// Name look-ups waiting for the resolver.
+/// Name look-ups waiting for the resolver, and who waits for one of them.
 pub const LOOKUPS_MAX: usize = 64;
+/// Names that are looked up at a time, each by a thread; chosen: so many for which no server answers hold nobody up.
+pub const RESOLVER_THREADS_MAX: usize = 8;
 /// A client waits this long for a name.
 pub const LOOKUP_WAIT: Duration = Duration::from_secs(5);
 /// Complaints about what clients or the system do are logged at most this often; the rest is counted.
@@ -237,8 +253,8 @@ pub const PIPED_BODY_BYTES_MIN: usize = 256 << 10;
 pub const FAST_BODY_SAMPLE_BYTES: usize = 1 << 20;
 /// A fast body is taken in pieces of what comes in this time …
 pub const FAST_BODY_PIECE_TIME: Duration = Duration::from_millis(5);
-/// … within these bounds; a slower one as it comes. Measured: with many downloads at once, waking up for less costs half
-/// as much again as the bytes themselves.
+/// … within these bounds; a slower one as it comes. Measured: with many downloads at once, waking up for less costs
+/// half as much again as the bytes themselves.
 pub const FAST_BODY_PIECE_BYTES: RangeInclusive<usize> = 64 << 10..=512 << 10;
 /// What has come of a piece is not left waiting for longer than this.
 pub const FAST_BODY_PIECE_WAIT: Duration = Duration::from_millis(10);
@@ -263,6 +279,9 @@ pub const RTSP_DATAGRAM_BYTES: usize = 1536;
 pub const RTSP_BATCH_DATAGRAMS: usize = 16;
 /// Batches taken from one socket of an RTSP session per turn.
 pub const RTSP_BATCHES_PER_TURN: usize = 32;
+/// Turns in one when the session may be over. Chosen: together they empty a receive buffer of 8 MiB that media fills, whose
+/// datagrams are charged 2304 bytes each.
+pub const RTSP_LAST_TURNS_MAX: usize = 8;
 /// HEAD requests for RTSP URLs that are answered at a time; they are not counted as clients.
 pub const RTSP_PROBES_MAX: usize = 64;
 /// After SIGTERM, clients may take what is queued, and bodies that are on their way may come to their end, for this
@@ -289,9 +308,13 @@ pub const LOG_LINES_MAX: usize = 1024;
 pub const LOG_LINE_BYTES_MAX: usize = 1023;
 /// Bytes that one process can publish about itself: some 2000 clients.
 pub const PUBLICATION_BYTES_MAX: usize = 1 << 20;
-/// Bytes that workers leave to those that replace them: an external list of some 30 000 entries. A longer one is loaded
-/// anew by each.
-pub const KEEPSAKE_BYTES_MAX: usize = 4 << 20;
+/// Things that one worker fetches for all: the external list and the programme guide.
+pub const HANDOUTS: usize = 2;
+/// Bytes that are noted of one: a few numbers, and both validators with every byte of them escaped.
+pub const HANDOUT_NOTE_BYTES_MAX: usize = 4096;
+/// Bytes that a worker without others leaves to the one that replaces it, since they take memory twice: an external list
+/// of some 30 000 entries. What is longer is fetched again.
+pub const HANDOUT_ALONE_BYTES_MAX: usize = 4 << 20;
 /// Clients that a worker lists; further ones are only counted. Their facts fit a publication: a client without pauses
 /// takes some 300 bytes.
 pub const CLIENTS_LISTED_MAX: usize = 1000;
@@ -414,7 +437,7 @@ const _: () = {
         QUEUE_SHARE_BYTES_MIN * QUEUE_HIGH_PERCENT / 100 + UPSTREAM_READ_BYTES
             <= QUEUE_SHARE_BYTES_MIN
     );
-    assert!(TICK_BYTES_WIDE_MAX <= WARM_BYTES_MAX);
+    assert!(TICK_BYTES_WIDE_MAX <= WARM_BYTES_MAX && HANDED_ON_AFTER_BYTES <= WARM_BYTES_MAX);
     assert!(TICK_BYTES_WIDE_MAX <= TICK_BYTES_MAX && TICK_BYTES_MAX <= BUFFER_BYTES_MAX);
     assert!(FLUSH_FEW < FLUSH_MANY);
     assert!(FLUSH_INTERVAL_MIN.as_nanos() <= FLUSH_INTERVAL_FEW.as_nanos());

@@ -11,7 +11,7 @@ use flowgate::config::{Config, Problem, Severity};
 use flowgate::net::tls::TlsConfig;
 use flowgate::net::{Place, clock};
 use flowgate::privilege::Identity;
-use flowgate::supervisor::{Accompanied, Failure, Program, Supervisor};
+use flowgate::supervisor::{Accompanied, Failure, Program, Supervisor, unknown_interfaces};
 use flowgate::{demo, listen, logger, probe};
 
 fn main() -> ExitCode {
@@ -81,6 +81,7 @@ fn check_config(invocation: &Invocation) -> ExitCode {
     let problems = match invocation.load() {
         Ok(mut loaded) => {
             loaded.problems.extend(missing(&loaded.config));
+            loaded.problems.extend(unknown_interfaces(&loaded.config));
             services = loaded.config.catalogue().finish().len();
             loaded.problems
         }
@@ -189,7 +190,7 @@ fn begin(loaded: &Loaded) -> Result<Arc<Area>, Failure> {
     let area = Arc::new(area);
     logger::keep_lines(Arc::clone(&area));
     logger::init(config.verbosity, config.log_style).map_err(|error| error.to_string())?;
-    for problem in &loaded.problems {
+    for problem in loaded.problems.iter().chain(&unknown_interfaces(config)) {
         log::log!(problem.level(), "{problem}");
     }
     Ok(area)

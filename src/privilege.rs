@@ -67,8 +67,8 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// [`PrivilegeError`] if the system refuses, or if the privileges could be had back. The process must end then: part
-    /// of the change may have been made.
+    /// [`PrivilegeError`] if the system refuses, or if the privileges could be had back. The process must end then:
+    /// part of the change may have been made.
     pub fn assume(&self) -> Result<(), PrivilegeError> {
         let wanted = Ids {
             users: [self.user; 3],

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use crate::limits::{HOLE_WAIT, START_WAIT};
+use crate::limits::{HOLE_WAIT, SENDER_PAUSE, START_WAIT};
 use crate::pool::{Packet, Pool, Run};
 use crate::proto::reorder::{self, Window};
 use crate::proto::rtp::Rtp;
@@ -14,6 +14,8 @@ use crate::shared::Shared;
 /// The packets of one stream, in order.
 pub struct Sequencer {
     window: Window<Packet>,
+    /// When the last RTP packet came.
+    heard_at: Option<Instant>,
     /// Packets that have become deliverable.
     ready: Vec<Packet>,
     bytes: u64,
@@ -25,6 +27,7 @@ impl Sequencer {
     pub fn new() -> Self {
         Self {
             window: Window::new(reorder::WINDOW, HOLE_WAIT, START_WAIT),
+            heard_at: None,
             ready: Vec::new(),
             bytes: 0,
             overrun: 0,
@@ -33,12 +36,14 @@ impl Sequencer {
 
     /// Accounts for `count` packets that stand in order already, from `first` on; false if they do not continue
     /// the stream.
-    pub fn accept_run(&mut self, ssrc: u32, first: u16, count: u16) -> bool {
+    pub fn accept_run(&mut self, now: Instant, ssrc: u32, first: u16, count: u16) -> bool {
+        self.hear(now);
         self.window.accept_run(ssrc, first, count)
     }
 
     /// Takes a copy of an RTP packet's payload.
     pub fn insert(&mut self, rtp: &Rtp, payload: &[u8], shared: &mut Shared) {
+        self.hear(shared.now);
         match copy(payload, &shared.pool) {
             Some(packet) => {
                 let Self { window, ready, .. } = self;
@@ -132,6 +137,13 @@ impl Sequencer {
     /// Packets for which the pool had no buffer.
     pub fn overrun(&self) -> u64 {
         self.overrun
+    }
+
+    fn hear(&mut self, now: Instant) {
+        let before = self.heard_at.replace(now);
+        if before.is_some_and(|before| now.saturating_duration_since(before) >= SENDER_PAUSE) {
+            self.window.note_pause();
+        }
     }
 }
 

@@ -112,11 +112,15 @@ impl Shared {
 
     /// Gives back what only streams need: a quiet router is a small one.
     pub fn release_memory(&mut self) {
-        self.pool.trim();
         self.batch = None;
         self.scratch = Vec::new();
+        self.trim();
+    }
+
+    /// Gives back buffers that wait for the next taker.
+    pub fn trim(&mut self) {
+        self.pool.trim();
         self.net.trim_heap();
-        self.net.release_clean_pages();
     }
 
     /// Borrows the datagram scratch space away; made when the first channel needs it.

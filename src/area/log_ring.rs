@@ -80,8 +80,8 @@ impl<'a> LogRing<'a> {
         }
     }
 
-    /// Adds a line. `writer` is that of a [`Seat`](super::Seat), or [`SUPERVISOR`](super::SUPERVISOR); text beyond [`LOG_LINE_BYTES_MAX`] bytes
-    /// is cut. Never waits.
+    /// Adds a line. `writer` is that of a [`Seat`](super::Seat), or [`SUPERVISOR`](super::SUPERVISOR); text beyond
+    /// [`LOG_LINE_BYTES_MAX`] bytes is cut. Never waits.
     pub fn push(&self, writer: usize, unix_ms: u64, level: u8, text: &[u8]) {
         let number = self.last.fetch_add(1, Ordering::AcqRel) + 1;
         let [stamp, time, form, words @ ..] = self.slot(number);

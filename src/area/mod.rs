@@ -1,17 +1,18 @@
 //! What the processes of one flowgate share: a memory area and a bell, both made before the first fork.
 //!
 //! Owns the layout of that memory. Everything in it is an atomic word that any process may read and write at any
-//! time; whatever consists of several words ([`places`], [`log_ring`], [`publication`], [`keepsake`]) says how a reader is kept
-//! from seeing half of it. A process that dies leaves nothing locked: [`Area::reclaim`] gives back what it held.
+//! time; whatever consists of several words ([`places`], [`log_ring`], [`publication`], [`handout`]) says how a
+//! reader is kept from seeing half of it. A process that dies leaves nothing locked: [`Area::reclaim`] gives back what
+//! it held.
 //!
 //! | Part | Written by | Is |
 //! |---|---|---|
-//! | start, log level, supervisor | the supervisor; any worker for the level | plain words |
+//! | start, log level, supervisor, generation | the supervisor; any worker for the level | plain words |
 //! | workers | the processes of a worker | how often it was started, numbers of clients |
 //! | seats | each process its own | the process, what it is wanted for, what it has counted |
 //! | [`places`] | the process that admits a client | the client limit over all workers, and who is to be disconnected |
 //! | [`log_ring`] | everybody | the latest lines of the log |
-//! | [`keepsake`] | any worker | what one leaves to those that come after it |
+//! | [`handout`] | the process that holds it | what one has fetched for all, and for those that come after it |
 //! | [`publication`] | each process its own | what a process says of its clients to the viewers of all |
 //!
 //! A worker that is replaced has two processes for a while, hence two [`Seat`]s, and never more than that. What a seat
@@ -19,24 +20,27 @@
 //!
 //! It does not know what is published, nor what a log line means.
 
-pub mod keepsake;
+pub mod handout;
 pub mod log_ring;
 pub mod places;
 pub mod publication;
+mod worker;
 
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hasher;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::limits::{COUNTERS_MAX, PLACES_MAX, PROCESSES_PER_WORKER, WORKERS_MAX};
+use crate::limits::{COUNTERS_MAX, HANDOUTS, PLACES_MAX, PROCESSES_PER_WORKER, WORKERS_MAX};
 use crate::sys::bell::Bell;
 use crate::sys::shared_memory::SharedMemory;
-use keepsake::Keepsake;
+use handout::Handout;
 use log_ring::LogRing;
-use places::{Place, Places};
+use places::Places;
 use publication::Publication;
+pub use worker::Worker;
 
 /// Seats of all workers.
 const SEATS_MAX: usize = WORKERS_MAX * PROCESSES_PER_WORKER;
@@ -53,6 +57,7 @@ const LOG_LEVEL: usize = 1;
 const SUPERVISOR_PID: usize = 2;
 const VIEWING: usize = 3;
 const ASKED: usize = 4;
+const GENERATION: usize = 5;
 const HEAD_WORDS: usize = 8;
 
 // Words of each worker.
@@ -76,8 +81,8 @@ const SEATS_AT: usize = WORKERS_AT + WORKERS_MAX * WORKER_WORDS;
 const PLACES_AT: usize = SEATS_AT + SEATS_MAX * SEAT_WORDS;
 const LOG_AT: usize = PLACES_AT + places::WORDS;
 const PUBLICATIONS_AT: usize = LOG_AT + log_ring::WORDS;
-const KEEPSAKE_AT: usize = PUBLICATIONS_AT + SEATS_MAX * publication::WORDS;
-const WORDS: usize = KEEPSAKE_AT + keepsake::WORDS;
+const HANDOUTS_AT: usize = PUBLICATIONS_AT + SEATS_MAX * publication::WORDS;
+const WORDS: usize = HANDOUTS_AT + HANDOUTS * handout::WORDS;
 
 const _: () = {
     // `VIEWING` has a bit for each seat; places and log lines name their process in a byte, 0 for nobody.
@@ -153,6 +158,21 @@ impl Area {
         self.start_ms() + self.uptime(now).as_millis() as u64
     }
 
+    /// The time that was `uptime` after the program's start.
+    pub fn instant(&self, uptime: Duration) -> Instant {
+        self.started + uptime
+    }
+
+    /// Changes whenever there is a new configuration.
+    pub fn generation(&self) -> u64 {
+        self.head(GENERATION).load(Ordering::Acquire)
+    }
+
+    /// There is a new configuration. To be called by the supervisor before anybody is told.
+    pub fn begin_generation(&self) {
+        self.head(GENERATION).fetch_add(1, Ordering::AcqRel);
+    }
+
     /// The log level of all processes, as a number of [`Verbosity`](crate::config::Verbosity).
     pub fn log_level(&self) -> u8 {
         self.head(LOG_LEVEL).load(Ordering::Relaxed) as u8
@@ -219,6 +239,9 @@ impl Area {
             .fetch_and(!(1 << seat.0), Ordering::Relaxed);
         self.publication(seat).clear();
         self.log().release(seat.writer());
+        for number in 0..HANDOUTS {
+            self.handout(number).let_go(seat);
+        }
         let reclaimed = self.places().reclaim(seat.0);
         self.ring_all();
         reclaimed
@@ -287,9 +310,18 @@ impl Area {
         Publication::new(self.part(at, publication::WORDS))
     }
 
-    /// What workers leave to those that come after them.
-    pub fn keepsake(&self) -> Keepsake<'_> {
-        Keepsake::new(self.part(KEEPSAKE_AT, keepsake::WORDS))
+    /// One of the [`HANDOUTS`].
+    pub fn handout(&self, number: usize) -> Handout<'_> {
+        debug_assert!(number < HANDOUTS, "there is no handout {number}");
+        let at = HANDOUTS_AT + number * handout::WORDS;
+        Handout::new(self.part(at, handout::WORDS))
+    }
+
+    /// Gives up a handout, if the process at `seat` holds it, and wakes those who may want it.
+    pub fn let_go(&self, number: usize, seat: Seat) {
+        if self.handout(number).let_go(seat) {
+            self.ring_all();
+        }
     }
 
     fn head(&self, word: usize) -> &AtomicU64 {
@@ -337,170 +369,11 @@ impl WorkerRecord {
     }
 }
 
-/// The area as one process of a worker uses it.
-#[derive(Debug, Clone)]
-pub struct Worker {
-    area: Arc<Area>,
-    seat: Seat,
-    /// What was counted at this seat before.
-    base: Counters,
-}
-
-impl Worker {
-    /// The view from `seat`, which nobody else has.
-    pub fn new(area: Arc<Area>, seat: Seat) -> Self {
-        let mut base = [0; COUNTERS_MAX];
-        for (before, counter) in base.iter_mut().zip(area.counters(seat)) {
-            *before = counter.load(Ordering::Relaxed);
-        }
-        Self { area, seat, base }
-    }
-
-    /// The only worker of an area of its own, for a program that is one process.
-    ///
-    /// # Errors
-    ///
-    /// As [`Area::new`].
-    pub fn alone(now: Instant, unix_ms: u64) -> io::Result<Self> {
-        Ok(Self::new(Arc::new(Area::new(now, unix_ms, 1)?), Seat(0)))
-    }
-
-    /// The whole area.
-    pub fn area(&self) -> &Arc<Area> {
-        &self.area
-    }
-
-    /// The worker's number, from 0.
-    pub fn number(&self) -> usize {
-        self.seat.worker()
-    }
-
-    /// Where it sits.
-    pub fn seat(&self) -> Seat {
-        self.seat
-    }
-
-    /// The process has begun.
-    pub fn begin(&self, pid: u32) {
-        let starts = self.area.worker_word(self.number(), STARTS);
-        let start = starts.fetch_add(1, Ordering::Relaxed) + 1;
-        self.word(START).store(start, Ordering::Relaxed);
-        self.word(PID).store(u64::from(pid), Ordering::Relaxed);
-        // Clients that were there when the process before died, and whose bytes were told.
-        let told = self.word(TOLD_BYTES).load(Ordering::Relaxed);
-        self.word(FINISHED_BYTES).fetch_max(told, Ordering::Relaxed);
-        // Nobody has heard what was rung before; what it was rung for is looked at now.
-        self.word(RUNG).store(0, Ordering::Release);
-    }
-
-    /// Takes a client on, unless all workers together serve `clients_max` already. However many ask at the same time,
-    /// never more are admitted; who is refused has seen every place taken.
-    pub fn admit(&self, clients_max: usize) -> Option<Place> {
-        self.area.places().claim(self.seat.0, clients_max)
-    }
-
-    /// A number for a client, which no other client of this worker has had since the program's start.
-    pub fn next_sequence(&self) -> u64 {
-        let sequence = self.area.worker_word(self.number(), SEQUENCE);
-        sequence.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// From now on `client_id` names the client at `place`.
-    pub fn name(&self, place: Place, client_id: &str) {
-        self.area.places().name(place, client_id);
-    }
-
-    /// The client at `place` has gone, or does not count any more.
-    pub fn release(&self, place: Place) {
-        self.area.places().release(place);
-    }
-
-    /// Counts what was sent to a client that has gone.
-    pub fn count_finished(&self, bytes: u64) {
-        self.word(FINISHED_BYTES)
-            .fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Notes what is about to be told: the bytes that the clients who are there were sent, and everything that was
-    /// counted since the process began. To be called before the process ends, too; what it has not noted is lost.
-    pub fn note(&self, current_bytes: u64, counters: &Counters) {
-        let finished = self.word(FINISHED_BYTES).load(Ordering::Relaxed);
-        self.word(TOLD_BYTES)
-            .fetch_max(finished + current_bytes, Ordering::Relaxed);
-        let words = self.area.counters(self.seat).iter();
-        for ((word, before), counter) in words.zip(self.base).zip(counters) {
-            word.store(before + counter, Ordering::Relaxed);
-        }
-    }
-
-    /// Changes when a client of this process is to be disconnected; [`Worker::is_disconnected`] tells which.
-    pub fn orders(&self) -> u64 {
-        self.word(ORDERS).load(Ordering::Acquire)
-    }
-
-    /// Whether the client at `place` is to be disconnected.
-    pub fn is_disconnected(&self, place: Place) -> bool {
-        self.area.places().is_disconnected(place)
-    }
-
-    /// To be called when the bell has rung, before anything is looked at. Tells whether it rang for this process.
-    pub fn answer_bell(&self) -> bool {
-        self.word(RUNG).swap(0, Ordering::AcqRel) == 1
-    }
-
-    /// Notes whether this process has viewers. The others publish what they know while any has.
-    pub fn set_viewing(&self, viewing: bool) {
-        let bit = 1 << self.seat.0;
-        let words = self.area.head(VIEWING);
-        if viewing {
-            words.fetch_or(bit, Ordering::AcqRel);
-        } else {
-            words.fetch_and(!bit, Ordering::AcqRel);
-        }
-    }
-
-    /// Whether no other process of a worker lives.
-    pub fn is_alone(&self) -> bool {
-        Seat::all()
-            .filter(|seat| *seat != self.seat)
-            .all(|seat| self.area.process(seat).is_none())
-    }
-
-    /// Asks the other processes to publish what they know now. [`Worker::is_answered`] tells when they have.
-    pub fn ask(&self) -> u64 {
-        let asked = self.area.head(ASKED).fetch_add(1, Ordering::AcqRel) + 1;
-        self.word(ANSWERED).store(asked, Ordering::Release);
-        self.area.ring_all();
-        asked
-    }
-
-    /// The latest question of another process, if this one has not answered it.
-    pub fn question(&self) -> Option<u64> {
-        let asked = self.area.head(ASKED).load(Ordering::Acquire);
-        (asked != self.word(ANSWERED).load(Ordering::Relaxed)).then_some(asked)
-    }
-
-    /// Publishes `bytes`, which answers everything up to `question`. Tells whether they fit, that is, whether they are
-    /// no more than [`PUBLICATION_BYTES_MAX`](crate::limits::PUBLICATION_BYTES_MAX).
-    pub fn publish(&self, bytes: &[u8], question: Option<u64>) -> bool {
-        let fits = self.area.publication(self.seat).write(bytes);
-        if let Some(question) = question {
-            self.word(ANSWERED).store(question, Ordering::Release);
-        }
-        fits
-    }
-
-    /// Whether every process that lives has published since `question` was asked.
-    pub fn is_answered(&self, question: u64) -> bool {
-        Seat::all().all(|seat| {
-            let word = |word| self.area.seat_word(seat, word).load(Ordering::Acquire);
-            word(PID) == 0 || word(ANSWERED) >= question
-        })
-    }
-
-    fn word(&self, word: usize) -> &AtomicU64 {
-        self.area.seat_word(self.seat, word)
-    }
+/// What stands for bytes in a word, never zero. The keys of this hash are the same in all processes.
+fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish().max(1)
 }
 
 #[cfg(test)]
@@ -509,6 +382,7 @@ mod tests {
     use mio::unix::SourceFd;
     use mio::{Events, Interest, Poll, Token};
     use std::os::fd::AsRawFd;
+    use std::sync::Arc;
 
     fn area() -> Arc<Area> {
         #[allow(clippy::disallowed_methods, reason = "any time will do")]

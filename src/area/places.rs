@@ -4,10 +4,9 @@
 //! ask at once, and what a dead worker held is found again whenever it died. The same word carries the wish that the
 //! client be disconnected; the generation in it keeps that wish from whoever takes the place next.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::digest;
 use crate::limits::PLACES_MAX;
 
 /// Words of all places: how many have ever been used, then two for each.
@@ -78,7 +77,7 @@ impl<'a> Places<'a> {
     /// The client at `place` can be found by `client_id`.
     pub(super) fn name(&self, place: Place, client_id: &str) {
         if let Some([_, name]) = self.slot(place) {
-            name.store(digest(client_id), Ordering::Release);
+            name.store(digest(client_id.as_bytes()), Ordering::Release);
         }
     }
 
@@ -110,7 +109,7 @@ impl<'a> Places<'a> {
 
     /// Notes that the client called `client_id` is to be disconnected. Returns whose it is.
     pub(super) fn disconnect(&self, client_id: &str) -> Option<usize> {
-        let wanted = digest(client_id);
+        let wanted = digest(client_id.as_bytes());
         let slots = self.in_use().iter();
         for [state, name] in slots.filter(|[_, name]| name.load(Ordering::Acquire) == wanted) {
             let taken = state.load(Ordering::Acquire);
@@ -169,13 +168,6 @@ fn vacate([state, name]: &[AtomicU64; 2]) {
     name.store(0, Ordering::Release);
     let next = generation(state.load(Ordering::Acquire)).wrapping_add(1);
     state.store(u64::from(next) << GENERATION_SHIFT, Ordering::Release);
-}
-
-/// What stands for an id in a word, never zero. The keys of this hash are the same in all processes.
-fn digest(client_id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    client_id.hash(&mut hasher);
-    hasher.finish().max(1)
 }
 
 #[cfg(test)]

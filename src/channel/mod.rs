@@ -24,8 +24,13 @@ use replay::Replay;
 /// Why a channel ended by itself.
 #[derive(Debug)]
 pub enum ChannelError {
-    /// Nothing that could be delivered came for the configured time.
-    NoData(Duration),
+    /// Nothing that could be delivered came.
+    NoData {
+        /// The configured time, for which it was waited.
+        wait: Duration,
+        /// Datagrams that came and were no media, since the channel was joined.
+        foreign: u64,
+    },
     /// The socket failed.
     Receive(io::Error),
 }
@@ -33,7 +38,16 @@ pub enum ChannelError {
 impl fmt::Display for ChannelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoData(time) => write!(f, "no media arrived for {} s", time.as_secs_f64()),
+            Self::NoData { wait, foreign } => {
+                write!(f, "no media arrived for {} s", wait.as_secs_f64())?;
+                match foreign {
+                    0 => Ok(()),
+                    _ => write!(
+                        f,
+                        "; datagrams that were neither RTP nor MPEG-TS: {foreign}"
+                    ),
+                }
+            }
             Self::Receive(error) => write!(f, "receiving failed: {error}"),
         }
     }
@@ -215,7 +229,13 @@ impl Channel {
             // What was lost for want of a buffer did arrive.
             self.media_at = now;
         } else if now >= self.media_at + shared.config.no_data_timeout {
-            return Err(ChannelError::NoData(shared.config.no_data_timeout));
+            let Counters {
+                foreign, malformed, ..
+            } = self.receiver.counters();
+            return Err(ChannelError::NoData {
+                wait: shared.config.no_data_timeout,
+                foreign: foreign + malformed,
+            });
         }
         self.rejoin_if_due(shared);
         for run in runs {

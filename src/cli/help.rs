@@ -23,7 +23,11 @@ pub(super) fn help(program: &str) -> String {
          Usage: {program} [options]\n       {program} demo [options]\n       {program} probe --help\n\
          \n\
          demo serves a test pattern of its own, on this host only: its defaults are\n\
-         -l 127.0.0.1:5140 -m 64 -v 2\n",
+         -l 127.0.0.1:5140 -m 64 -v 2\n\
+         \n\
+         Example: {program} -l 5140 -m 20 -r eth1\n\
+         serves what arrives on eth1 at http://HOST:5140/rtp/239.0.0.1:5000;\n\
+         who watches is shown at http://HOST:5140/status\n",
         env!("CARGO_PKG_VERSION")
     );
     for group in Group::ALL {

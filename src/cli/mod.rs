@@ -75,8 +75,8 @@ impl fmt::Debug for Invocation {
 ///
 /// Options take effect from left to right: the last of a repeated option holds, `-l` and `-c` add up, `-h` and
 /// `-V` decide at once. The word `demo` before other words asks for [`Command::Demo`]; the others are
-/// ignored with a notice, as the compatible router ignores them, and so are its options that are
-/// [absent](crate::config::settings::Absent) here.
+/// ignored, as the compatible router ignores them, but not in silence. Its options that are
+/// [absent](crate::config::settings::Absent) here are ignored with a notice.
 ///
 /// # Errors
 ///
@@ -101,7 +101,10 @@ pub fn parse<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Result<Inv
         files: Vec::new(),
         without_default: false,
         notices: ignored
-            .map(|word| notice(format!("{} is not an option and is ignored", quoted(word))))
+            .map(|word| {
+                let text = format!("{} is not an option and is ignored", quoted(word));
+                Problem::of_all(Severity::Doubtful, text)
+            })
             .collect(),
     };
     let mut draft = Draft::new(invocation.base());
@@ -119,6 +122,7 @@ pub fn parse<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Result<Inv
                 draft
                     .set(setting, &text, Source::CommandLine)
                     .map_err(refused)?;
+                invocation.notices.extend(meant_as_port(setting, &text));
                 invocation.given.push((setting, text));
             }
             OptionSpec::Absent(absent) => {
@@ -155,6 +159,17 @@ impl Invocation {
             false => Config::default(),
         }
     }
+}
+
+/// In udpxy `-p` is the port to listen on; here, as in the compatible router, it is a page.
+fn meant_as_port(setting: &Setting, text: &str) -> Option<Problem> {
+    let is_doubtful = setting.long == "player-page-path" && text.parse::<u16>().is_ok();
+    is_doubtful.then(|| {
+        let text = format!(
+            "-p {text} is taken for the path of the player page; -l says the port to listen on"
+        );
+        Problem::of_all(Severity::Doubtful, text)
+    })
 }
 
 /// The value of `-c`, `before` of which were given already.

@@ -395,6 +395,16 @@ fn other_words_are_ignored_with_a_notice() {
 }
 
 #[test]
+fn port_for_udpxy_is_doubtful() {
+    let invocation = invoke(&["-p", "4022", "-s", "8080"]).unwrap();
+    let expected =
+        ["-p 4022 is taken for the path of the player page; -l says the port to listen on"];
+    assert_eq!(notices(&invocation), expected);
+    assert_eq!(config(&invocation).player_page_path, "/4022");
+    assert!(notices(&invoke(&["-p", "watch"]).unwrap()).is_empty());
+}
+
+#[test]
 fn options_of_the_compatible_router_are_told_to_have_no_effect() {
     let invocation = invoke(&["-SZF", "/x", "--ffmpeg-args=-a -b", "-m6", "--video"]).unwrap();
     let expected = [

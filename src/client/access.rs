@@ -10,7 +10,7 @@ use super::Request;
 use super::response::{Answer, Status};
 use crate::config::{Config, Token};
 use crate::proto::rewrite::token::{AGENT_WORD, TOKEN_NAME};
-use crate::proto::url;
+use crate::proto::{authority, url};
 
 /// Everything below is served without a token: a page that cannot authenticate yet needs its assets.
 const OPEN_PATH: &str = "/assets/";
@@ -47,7 +47,7 @@ pub fn check(request: &Request, config: &Config) -> Result<Granted, Answer> {
     if !request.target.starts_with('/') {
         // Its target is a host and a port (RFC 9112 §3.2.3).
         if request.method_name == "CONNECT" {
-            return refused(Status::NotImplemented, "CONNECT is not forwarded");
+            return Err(Answer::no_tunnel());
         }
         return refused(Status::BadRequest, "the request target must start with /");
     }
@@ -132,13 +132,14 @@ pub fn below_prefix(request: &Request, config: &Config) -> String {
     below.unwrap_or_else(|| request.target.clone())
 }
 
-/// The target below the prefix, or `None` outside. Where the target is just the prefix, that is `/`.
+/// The target below the prefix, or `None` outside. Where the target is just the prefix, that is `/`. An authority in it
+/// is as it is meant, however the client has [escaped](authority) it.
 fn strip_prefix(target: &str, prefix: &str) -> Option<String> {
     let rest = target.strip_prefix(prefix)?;
     // A label may follow the prefix at once, like a query.
     let unlabelled = url::strip_label(target).strip_prefix(prefix)?;
     match unlabelled.chars().next() {
-        Some('/') => Some(rest.to_owned()),
+        Some('/') => Some(authority::unescape(rest).into_owned()),
         None | Some('?') => Some(format!("/{rest}")),
         Some(_) => None,
     }
@@ -238,6 +239,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::client::response::Form;
     use crate::config::Hostname;
     use crate::config::parse;
     use crate::proto::http::{Framing, Method};
@@ -416,7 +418,7 @@ mod tests {
             assert_eq!(check_status(&request, &Config::default()), Ok(()));
         }
         let answer = check_status(&request("GET", "/status", &[]), &config).unwrap_err();
-        let head = String::from_utf8(answer.encode(&config, true, false)).expect("ASCII");
+        let head = String::from_utf8(answer.encode(&config, Form::Head, false)).expect("ASCII");
         let challenge =
             "\r\nWWW-Authenticate: Basic realm=\"flowgate status\", charset=\"UTF-8\"\r\n";
         assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
@@ -563,7 +565,7 @@ mod tests {
         };
         let text = |headers: &[(&str, &str)]| {
             let answer = check(&request("OPTIONS", "/http/h/x", headers), &config).unwrap_err();
-            String::from_utf8(answer.encode(&config, false, false)).expect("ASCII")
+            String::from_utf8(answer.encode(&config, Form::Short, false)).expect("ASCII")
         };
         let head =
             "HTTP/1.1 204 No Content\r\nConnection: close\r\nAccess-Control-Allow-Origin: *\r\n";

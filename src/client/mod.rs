@@ -1,7 +1,7 @@
 //! Downstream: one HTTP connection.
 //!
-//! Owns the socket, what has been read ahead and the send queue. Reads a request, is given an answer or a stream,
-//! and then ends or reads the next one. It does not know where its media comes from; the router does.
+//! Owns the socket, what has been read ahead and the send queue. Reads a request (`receive`), is given an answer or a
+//! stream, and then ends or reads the next one. It does not know where its media comes from; the router does.
 //!
 //! ```text
 //! Reading ── request ──▶ Waiting ── first media ──▶ Streaming
@@ -18,7 +18,10 @@
 //! `Waiting` or `Streaming`.
 
 pub mod access;
+mod flow;
 pub mod pages;
+mod receive;
+mod request;
 pub mod resource;
 pub mod response;
 pub mod route;
@@ -31,20 +34,20 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::limits::{
-    BODY_WAIT, BREAK_CHECK_MAX, BREAK_CHECK_MIN, CLOSE_WAIT, DISCARD_BYTES_PER_TURN, HEAD_WAIT,
-    KEPT_ALIVE_WAIT, READ_AHEAD_BYTES_MAX, STALL_CHECK, UNANSWERED_MAX, UPSTREAM_READ_BYTES,
+    BODY_WAIT, BREAK_CHECK_MAX, BREAK_CHECK_MIN, CLOSE_WAIT, HALF_CLOSED_WAIT, HEAD_WAIT,
+    KEPT_ALIVE_WAIT, STALL_CHECK, UNANSWERED_MAX,
 };
-use crate::net::{Edge, Io, Peer, PipeId, SocketId, Watched};
+use crate::net::{Edge, Peer, PipeId, SocketId, Watched};
 use crate::pool::{Charge, Packet, Run};
-use crate::proto::http::{
-    self, Body, Framing, FramingError, HEAD_BYTES_MAX, HeadError, Method, OwnedHeaders, Relay,
-    ReplyHead,
-};
+use crate::proto::http::{Body, Relay, ReplyHead};
 use crate::send_queue::{Gap, LocalBody, SendQueue};
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::status::api;
-use response::{Answer, Status};
+pub use flow::Flow;
+pub use receive::Incoming;
+pub use request::Request;
+use response::{Answer, Form, Status};
 
 /// Where a connection stands; the diagram is at the top of the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,7 @@ pub enum Ended {
     Gone,
     /// No request came in time and the answer could not be sent either, or the connection gave way to a new one.
     Idle,
-    /// It took nothing of a body of our own for [`STALL_CHECK`].
+    /// It took nothing of a body of our own for [`STALL_CHECK`], or of any while others needed the memory.
     Stalled,
     /// Somebody has asked that it be disconnected.
     Disconnected,
@@ -93,78 +96,6 @@ impl fmt::Display for NoMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no memory for the answer")
     }
-}
-
-/// A complete request head.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// The method.
-    pub method: Method,
-    /// The method as it was sent.
-    pub method_name: String,
-    /// The request target as it was sent.
-    pub target: String,
-    /// The `x` of `HTTP/1.x`.
-    pub minor_version: u8,
-    /// Names as they were sent, and values without surrounding white space, in order.
-    pub headers: OwnedHeaders,
-    /// How the body is framed.
-    pub framing: Framing,
-}
-
-impl Request {
-    /// Value of the last header called `name` (case-insensitive).
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.get(name)
-    }
-
-    /// Whether the client waits to be told that its body is wanted (RFC 9110 §10.1.1).
-    pub fn expects_continue(&self) -> bool {
-        let is_continue = |element: &[u8]| element.eq_ignore_ascii_case(b"100-continue");
-        let mut expectations = self.headers.all("expect").flat_map(http::list_elements);
-        self.minor_version > 0 && expectations.any(is_continue)
-    }
-
-    /// Whether the client would send another request over the same connection (RFC 9112 §9.3).
-    pub fn wants_keep_alive(&self) -> bool {
-        let says = |wanted: &str| {
-            self.headers
-                .all("connection")
-                .flat_map(http::list_elements)
-                .any(|token| token.eq_ignore_ascii_case(wanted.as_bytes()))
-        };
-        !says("close") && (self.minor_version > 0 || says("keep-alive"))
-    }
-}
-
-/// What a client has sent, in order.
-#[derive(Debug)]
-pub enum Incoming {
-    /// A complete request head.
-    Request(Request),
-    /// A part of the body, in the form that was asked for.
-    Body(Packet),
-    /// The body is complete.
-    BodyEnd,
-    /// The body makes no sense or was cut short.
-    BodyFailed(Answer),
-    /// The pool has no buffer for the body; nothing was read.
-    Starved,
-}
-
-/// Flow accounts of a client that was given a stream (server spec §10.3).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Flow {
-    /// Most bytes ever held in the queue.
-    pub held_bytes_highwater: usize,
-    /// What it was not given because its queue was at its limit.
-    pub dropped: Gap,
-    /// How often its upstream was paused.
-    pub backpressure_events: u64,
-    /// Above its share without a break since then.
-    above_share_since: Option<Instant>,
-    /// It has been above its share for long.
-    pub slow: bool,
 }
 
 /// One HTTP connection.
@@ -190,6 +121,8 @@ pub struct Client {
     minor_version: u8,
     /// The request is `HEAD`: answers announce their body only.
     is_head: bool,
+    /// A person is likely to see the answer, so an error is explained on a page.
+    wants_page: bool,
     /// After this exchange the client may send another request.
     keep_alive: bool,
     /// The body that is relayed ends where the connection does.
@@ -233,6 +166,7 @@ impl Client {
             body_at: now,
             minor_version: 1,
             is_head: false,
+            wants_page: false,
             keep_alive: false,
             until_close: false,
             breaks: false,
@@ -276,16 +210,6 @@ impl Client {
         }
     }
 
-    fn would_read(&self, body_allowed: bool) -> bool {
-        if self.body.is_some() {
-            body_allowed && (self.socket.readable || !self.ahead.is_empty())
-        } else {
-            // What is discarded has no limit: unread bytes would reset the connection when it is closed.
-            let room = self.ahead.len() < READ_AHEAD_BYTES_MAX || !self.keeps_what_comes();
-            self.socket.readable && room
-        }
-    }
-
     /// When the connection needs a turn although nothing happens.
     pub fn deadline(&self, body_allowed: bool) -> Option<Instant> {
         let stall = match self.state {
@@ -293,7 +217,11 @@ impl Client {
             State::Breaking { check, .. } => return Some(check),
             State::Closed(_) => return None,
             _ if self.queue.local_bytes() > 0 => Some(self.progress_at + STALL_CHECK / 2),
-            _ => (!self.queue.is_empty()).then_some(self.progress_at + STALL_CHECK),
+            _ if !self.queue.is_empty() => Some(self.progress_at + STALL_CHECK),
+            State::Waiting | State::Streaming if self.read_closed => {
+                Some(self.progress_at + HALF_CLOSED_WAIT)
+            }
+            _ => None,
         };
         let body = (self.body.is_some() && body_allowed).then_some(self.body_at + BODY_WAIT);
         [stall, body].into_iter().flatten().min()
@@ -328,6 +256,7 @@ impl Client {
                 self.break_connection((wait * 2).min(BREAK_CHECK_MAX), shared);
             }
             _ if self.queue.local_bytes() > 0 => self.check_stall(shared),
+            _ if self.queue.is_empty() => self.check_half_closed(shared, incoming),
             _ => {
                 // A client may stall for as long as it likes; one that is gone must not hold its slot.
                 self.progress_at = shared.now;
@@ -338,8 +267,9 @@ impl Client {
         }
     }
 
-    /// Closes the connection if the client has taken nothing since the last look: a player may pause; whoever asks for a
-    /// page has no reason to hold it. A slow one takes from the kernel, which asks for more only when much has gone.
+    /// Closes the connection if the client has taken nothing since the last look: a player may pause; whoever asks
+    /// for a page has no reason to hold it. A slow one takes from the kernel, which asks for more only when much has
+    /// gone.
     fn check_stall(&mut self, shared: &Shared) {
         let left = shared.net.unacknowledged_bytes(self.socket.id);
         let left = left.unwrap_or_default();
@@ -354,231 +284,20 @@ impl Client {
         }
     }
 
+    /// Tells that a client which has closed its sending side, and has received all there was, is kept waiting. Most of
+    /// those have closed both, which only a write would tell; what they asked for must not go on until there is one.
+    fn check_half_closed(&mut self, shared: &Shared, incoming: &mut Vec<Incoming>) {
+        self.progress_at = shared.now;
+        let left = shared.net.unacknowledged_bytes(self.socket.id);
+        if left.is_ok_and(|bytes| bytes == 0) {
+            incoming.push(Incoming::Left);
+        }
+    }
+
     /// Whether the client's host has not answered for long.
     fn is_unreachable(&self, shared: &Shared) -> bool {
         let unanswered = shared.net.unanswered(self.socket.id);
         unanswered.is_ok_and(|count| count >= UNANSWERED_MAX)
-    }
-
-    /// Reads what the client sent, at most `body_room` bytes of a body, and appends it to `incoming`. Heads that
-    /// are wrong are answered here.
-    pub fn receive(&mut self, body_room: usize, shared: &mut Shared, incoming: &mut Vec<Incoming>) {
-        if self.body.is_some() {
-            self.receive_body(body_room, shared, incoming);
-        } else {
-            self.receive_ahead(shared, incoming);
-        }
-    }
-
-    /// Reads towards the next head, or what comes before its time.
-    fn receive_ahead(&mut self, shared: &mut Shared, incoming: &mut Vec<Incoming>) {
-        if self.read_head(shared, incoming) {
-            return;
-        }
-        let mut scratch = std::mem::take(&mut shared.scratch);
-        scratch.resize(HEAD_BYTES_MAX, 0);
-        let mut budget = DISCARD_BYTES_PER_TURN;
-        while budget > 0 && !self.is_closed() && self.body.is_none() && self.would_read(false) {
-            match self.socket.read(&mut *shared.net, &mut scratch) {
-                Ok(Io::Done(0)) => self.note_end(shared),
-                Ok(Io::Done(len)) => {
-                    budget = budget.saturating_sub(len);
-                    if self.keeps_what_comes() && self.take_in(&scratch[..len], shared, incoming) {
-                        break;
-                    }
-                }
-                Ok(Io::Blocked) => {}
-                Err(_) => self.close(Ended::Peer),
-            }
-        }
-        shared.scratch = scratch;
-    }
-
-    /// Whether what the client sends now may be another request; otherwise it is discarded.
-    fn keeps_what_comes(&self) -> bool {
-        match self.state {
-            State::Reading { .. } => true,
-            State::Waiting | State::Streaming | State::Draining => self.keep_alive,
-            State::Lingering { .. } | State::Breaking { .. } | State::Closed(_) => false,
-        }
-    }
-
-    /// The client has closed its sending side. It still gets what it asked for.
-    fn note_end(&mut self, shared: &mut Shared) {
-        self.read_closed = true;
-        // Another edge would tell that the connection broke, and so does another read then.
-        self.socket.readable = false;
-        match self.state {
-            State::Reading { .. } if self.ahead.is_empty() => self.close(Ended::Peer),
-            State::Reading { .. } => {
-                self.answer(
-                    &Answer::new(Status::BadRequest, "the request head is incomplete"),
-                    shared,
-                );
-            }
-            State::Lingering { .. } => self.close(Ended::Complete),
-            _ => {}
-        }
-    }
-
-    /// Keeps what has just come, but for a head that is awaited and complete. Tells whether there was one.
-    fn take_in(&mut self, bytes: &[u8], shared: &mut Shared, incoming: &mut Vec<Incoming>) -> bool {
-        if !self.is_reading() || !self.ahead.is_empty() {
-            self.ahead.extend_from_slice(bytes);
-            return self.read_head(shared, incoming);
-        }
-        // Most heads come in one piece, and need not be kept.
-        let head_bytes = self.decode_head(bytes, shared, incoming);
-        if head_bytes.is_some() || self.is_reading() {
-            let rest = bytes.get(head_bytes.unwrap_or(0)..).unwrap_or_default();
-            self.ahead.extend_from_slice(rest);
-        }
-        if head_bytes.is_none() {
-            self.ahead_checked = self.ahead.len();
-        }
-        head_bytes.is_some()
-    }
-
-    /// Takes a complete head off what has been read ahead, if a head is awaited. Tells whether there was one.
-    fn read_head(&mut self, shared: &mut Shared, incoming: &mut Vec<Incoming>) -> bool {
-        if !self.is_reading() || self.ahead.len() == self.ahead_checked {
-            return false;
-        }
-        let mut ahead = std::mem::take(&mut self.ahead);
-        self.ahead_checked = 0;
-        match self.decode_head(&ahead, shared, incoming) {
-            Some(len) => {
-                if len < ahead.len() {
-                    ahead.drain(..len);
-                    self.ahead = ahead;
-                }
-                true
-            }
-            None => {
-                if self.is_reading() {
-                    self.ahead_checked = ahead.len();
-                    self.ahead = ahead;
-                    if self.read_closed {
-                        self.note_end(shared);
-                    }
-                }
-                false
-            }
-        }
-    }
-
-    /// Decodes the head at the front of `bytes` and tells its length; a wrong one is answered.
-    fn decode_head(
-        &mut self,
-        bytes: &[u8],
-        shared: &mut Shared,
-        incoming: &mut Vec<Incoming>,
-    ) -> Option<usize> {
-        match decode(bytes) {
-            Ok(Some((request, len))) => {
-                self.state = State::Waiting;
-                self.minor_version = request.minor_version;
-                self.is_head = request.method == Method::Head;
-                self.status = None;
-                self.failure = None;
-                incoming.push(Incoming::Request(request));
-                Some(len)
-            }
-            Ok(None) => {
-                if matches!(self.state, State::Reading { kept: true, .. }) {
-                    self.state = State::Reading {
-                        until: shared.now + HEAD_WAIT,
-                        kept: false,
-                    };
-                }
-                None
-            }
-            Err(error) => {
-                self.is_head = false;
-                self.answer(&error.answer(), shared);
-                None
-            }
-        }
-    }
-
-    /// From now on the body of the request is read; [`Client::receive`] brings it in the form that `relay` says.
-    pub fn begin_body(&mut self, framing: Framing, relay: Relay, now: Instant) {
-        let body = Body::new(framing);
-        self.relay = relay;
-        self.body = (!body.is_complete()).then_some(body);
-        self.body_at = now;
-    }
-
-    /// Whether a body is being read.
-    pub fn has_body(&self) -> bool {
-        self.body.is_some()
-    }
-
-    /// Reading the body goes on after a pause.
-    pub fn resume_body(&mut self, now: Instant) {
-        self.body_at = now;
-    }
-
-    fn receive_body(&mut self, mut room: usize, shared: &mut Shared, incoming: &mut Vec<Incoming>) {
-        let mut budget = DISCARD_BYTES_PER_TURN;
-        while room > 0 && budget > 0 && self.would_read(true) {
-            let Some(body) = &mut self.body else { return };
-            let mut len = room
-                .min(UPSTREAM_READ_BYTES)
-                .min(shared.pool.buffer_bytes_max());
-            if !self.ahead.is_empty() {
-                len = len.min(self.ahead.len());
-            }
-            let Some(mut chunk) = shared.pool.take_patient(len) else {
-                return incoming.push(Incoming::Starved);
-            };
-            let count = if self.ahead.is_empty() {
-                match self
-                    .socket
-                    .read(&mut *shared.net, &mut chunk.bytes_mut()[..len])
-                {
-                    Ok(Io::Done(count)) => count,
-                    Ok(Io::Blocked) => return,
-                    Err(_) => return self.close(Ended::Peer),
-                }
-            } else {
-                chunk.bytes_mut()[..len].copy_from_slice(&self.ahead[..len]);
-                self.ahead.drain(..len);
-                len
-            };
-            if count == 0 {
-                self.read_closed = true;
-                self.socket.readable = false;
-                let text = "the request body is incomplete";
-                return incoming.push(Incoming::BodyFailed(Answer::new(Status::BadRequest, text)));
-            }
-            self.body_at = shared.now;
-            let mut parts = Vec::new();
-            let result = body.receive(&chunk.bytes()[..count], self.relay, &mut parts);
-            let complete = body.is_complete();
-            let chunk = chunk.freeze(count);
-            for part in parts {
-                let view = chunk.slice(part);
-                room = room.saturating_sub(view.held_bytes());
-                incoming.push(Incoming::Body(view));
-            }
-            budget = budget.saturating_sub(count);
-            match result {
-                Ok(used) => {
-                    if let Some(surplus) = chunk.bytes().and_then(|bytes| bytes.get(used..)) {
-                        self.ahead.splice(..0, surplus.iter().copied());
-                    }
-                }
-                Err(error) => {
-                    let answer = Answer::new(Status::BadRequest, format!("request body: {error}"));
-                    return incoming.push(Incoming::BodyFailed(answer));
-                }
-            }
-            if complete {
-                self.body = None;
-                incoming.push(Incoming::BodyEnd);
-            }
-        }
     }
 
     /// Queues a local answer and ends the connection after it.
@@ -591,7 +310,12 @@ impl Client {
         if answer.status.code() >= 400 {
             self.note_failure(answer);
         }
-        let bytes = answer.encode(&shared.config, self.is_head, self.sets_cookie);
+        let form = match (self.is_head, self.wants_page) {
+            (true, _) => Form::Head,
+            (false, true) => Form::Page,
+            (false, false) => Form::Short,
+        };
+        let bytes = answer.encode(&shared.config, form, self.sets_cookie);
         self.finish_request(&bytes);
         match shared.pool.copy_reserved(&bytes) {
             Some(packet) => self.queue.push(packet, 0),
@@ -777,7 +501,7 @@ impl Client {
         }
         self.queue.note_piped(bytes);
         if let Some(flow) = &mut self.flow {
-            flow.held_bytes_highwater = flow.held_bytes_highwater.max(self.queue.held_bytes());
+            flow.note_held(self.queue.held_bytes());
         }
     }
 
@@ -805,7 +529,7 @@ impl Client {
         }
         self.queue.push(view, packets);
         if let Some(flow) = &mut self.flow {
-            flow.held_bytes_highwater = flow.held_bytes_highwater.max(self.queue.held_bytes());
+            flow.note_held(self.queue.held_bytes());
         }
     }
 
@@ -831,8 +555,7 @@ impl Client {
         stats.packets_dropped += gap.packets;
         stats.bytes_dropped += gap.bytes;
         if let Some(flow) = &mut self.flow {
-            flow.dropped.packets += gap.packets;
-            flow.dropped.bytes += gap.bytes;
+            flow.note_gap(gap);
         }
     }
 
@@ -871,14 +594,8 @@ impl Client {
     /// Decides whether the client is slow: above `enter` bytes for `after` without a break; not any more once
     /// below `exit` (server spec §11.3).
     pub fn judge_pace(&mut self, enter: usize, exit: usize, after: Duration, now: Instant) {
-        let held = self.queue.held_bytes();
-        let Some(flow) = &mut self.flow else { return };
-        if held < exit {
-            flow.above_share_since = None;
-            flow.slow = false;
-        } else if held > enter {
-            let since = *flow.above_share_since.get_or_insert(now);
-            flow.slow |= now.saturating_duration_since(since) >= after;
+        if let Some(flow) = &mut self.flow {
+            flow.judge_pace(self.queue.held_bytes(), enter, exit, after, now);
         }
     }
 
@@ -932,6 +649,7 @@ impl Client {
                 };
                 self.keep_alive = false;
                 self.is_head = false;
+                self.wants_page = false;
                 return;
             }
             if self.breaks {
@@ -1021,45 +739,4 @@ impl Client {
 fn status_of(head: &[u8]) -> Option<u16> {
     let digits = head.get("HTTP/1.1 ".len()..)?.get(..3)?;
     str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// Why a request is refused before it is looked at.
-enum RequestError {
-    Head(HeadError),
-    Framing(FramingError),
-}
-
-impl RequestError {
-    fn answer(&self) -> Answer {
-        let (status, text) = match self {
-            Self::Head(error) => (error.status(), error.to_string()),
-            Self::Framing(error) => (error.status(), error.to_string()),
-        };
-        let status = match status {
-            413 => Status::ContentTooLarge,
-            414 => Status::UriTooLong,
-            431 => Status::HeadersTooLarge,
-            501 => Status::NotImplemented,
-            505 => Status::VersionNotSupported,
-            _ => Status::BadRequest,
-        };
-        Answer::new(status, text)
-    }
-}
-
-/// The request at the front of `bytes`, and the length of its head.
-fn decode(bytes: &[u8]) -> Result<Option<(Request, usize)>, RequestError> {
-    let Some((head, len)) = http::decode(bytes).map_err(RequestError::Head)? else {
-        return Ok(None);
-    };
-    let framing = http::request_framing(&head).map_err(RequestError::Framing)?;
-    let request = Request {
-        method: head.method,
-        method_name: head.method_name.to_owned(),
-        target: head.target.to_owned(),
-        minor_version: head.minor_version,
-        headers: OwnedHeaders::from(&head.headers),
-        framing,
-    };
-    Ok(Some((request, len)))
 }

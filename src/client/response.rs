@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::config::Config;
 use crate::proto::rewrite::token::TOKEN_NAME;
 use crate::status::api::Reply;
+use crate::web;
 
 /// Asks a client that waits for it to send its body (RFC 9110 §15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -85,6 +86,20 @@ impl Status {
 /// Methods that flowgate serves, as `Allow` lists them (RFC 9110 §10.2.1).
 const ALLOW: &str = "GET, HEAD, OPTIONS";
 
+/// What follows the head of a local answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Nothing, to `HEAD`: the head is that of `Short`.
+    Head,
+    /// The body of server spec §5.4, which programs compare.
+    Short,
+    /// A page for a person, who cannot see the headers.
+    Page,
+}
+
+/// Keeps the address of a page, which may have the token, to this host.
+const PAGE_HEADERS: &str = "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nCache-Control: no-store\r\n";
+
 /// A local answer that ends the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -111,6 +126,11 @@ impl Answer {
         Self::new(Status::NoContent, "").with("Allow", ALLOW)
     }
 
+    /// The answer to CONNECT, which asks for a tunnel, whose bytes would not be HTTP any more (RFC 9110 §9.3.6).
+    pub fn no_tunnel() -> Self {
+        Self::new(Status::NotImplemented, "CONNECT is not forwarded")
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -118,17 +138,17 @@ impl Answer {
         self
     }
 
-    /// Head and body, ready to be sent; with the access cookie if `sets_cookie`, and the body only announced if
-    /// `is_head`, that is, to `HEAD`.
+    /// Head and body, ready to be sent; with the access cookie if `sets_cookie`.
     ///
-    /// The body of an error is the page of server spec §5.4; what was wrong stands in the header
-    /// `X-Flowgate-Error`, because programs compare that page literally.
-    pub fn encode(&self, config: &Config, is_head: bool, sets_cookie: bool) -> Vec<u8> {
+    /// What was wrong stands in the header `X-Flowgate-Error`, because programs compare the short body literally, and
+    /// on the page.
+    pub fn encode(&self, config: &Config, form: Form, sets_cookie: bool) -> Vec<u8> {
         let mut text = String::with_capacity(256);
         let (code, reason) = (self.status.code(), self.status.reason());
         let _ = write!(text, "HTTP/1.1 {code} {reason}\r\n");
-        let body = match self.status {
-            Status::NoContent => String::new(),
+        let body = match (self.status, form) {
+            (Status::NoContent, _) => String::new(),
+            (_, Form::Page) => web::refusal(code, reason, self.explanation(), &self.links(config)),
             _ => format!("<!doctype html><title>{code}</title>{reason}"),
         };
         if self.status != Status::NoContent {
@@ -158,12 +178,40 @@ impl Answer {
         if self.status != Status::NoContent {
             // RFC 9110 §8.6 forbids the length on 204.
             let _ = write!(text, "Content-Length: {}\r\n", body.len());
+            if form == Form::Page {
+                let policy = web::refusal_policy();
+                let _ = write!(text, "Content-Security-Policy: {policy}\r\n{PAGE_HEADERS}");
+            }
         }
         text.push_str("\r\n");
-        if !is_head {
+        if form != Form::Head {
             text.push_str(&body);
         }
         text.into_bytes()
+    }
+
+    /// Whoever asks for what is not there has lost the way: there is nothing else to say to them.
+    fn is_astray(&self) -> bool {
+        self.status == Status::NotFound && self.detail.is_empty()
+    }
+
+    fn explanation(&self) -> &str {
+        match self.is_astray() {
+            true => "There is nothing at this address.",
+            false => &self.detail,
+        }
+    }
+
+    /// Where a person may go on: only who has lost the way, not who is kept out, is told the prefix of all paths.
+    fn links(&self, config: &Config) -> Vec<(&'static str, String)> {
+        let path = |page: &str| format!("{}{page}", config.app_path_prefix);
+        match self.is_astray() {
+            true => vec![
+                ("Player", path(&config.player_page_path)),
+                ("Status", path(&config.status_page_path)),
+            ],
+            false => Vec::new(),
+        }
     }
 }
 
@@ -263,10 +311,13 @@ pub fn stream_head(headers: &[(&'static str, String)], config: &Config) -> Vec<u
 }
 
 /// Head of the event stream of the status (server spec §10.2); with the access cookie if `sets_cookie`.
+///
+/// `Connection: close`, unlike there: only the end of the connection ends this body, so it cannot be kept (RFC 9112
+/// §9.3). Varnish would take `keep-alive` for an empty body, and the first event for the answer to its next request.
 pub fn events_head(config: &Config, sets_cookie: bool) -> Vec<u8> {
     let mut text = String::from(
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n\
-         Connection: keep-alive\r\n",
+         Connection: close\r\n",
     );
     // nginx in front would gather events until its buffer is full.
     text.push_str("X-Accel-Buffering: no\r\n");
@@ -325,7 +376,7 @@ mod tests {
     use super::*;
 
     fn text(answer: &Answer) -> String {
-        String::from_utf8(answer.encode(&Config::default(), false, false)).expect("ASCII")
+        String::from_utf8(answer.encode(&Config::default(), Form::Short, false)).expect("ASCII")
     }
 
     /// CORS, a token and a prefix.
@@ -348,10 +399,44 @@ mod tests {
         );
     }
 
+    fn page(answer: &Answer) -> String {
+        String::from_utf8(answer.encode(&guarded(), Form::Page, false)).expect("ASCII")
+    }
+
+    #[test]
+    fn person_who_is_lost_is_led_to_the_pages_and_one_who_is_kept_out_is_told_why() {
+        let lost = page(&Answer::new(Status::NotFound, ""));
+        assert!(lost.starts_with("HTTP/1.1 404 Not Found\r\n"), "{lost}");
+        assert!(lost.contains("<p>There is nothing at this address.</p>"));
+        assert!(lost.contains("<a href=\"/tv/player\">"), "{lost}");
+        assert!(lost.contains("<a href=\"/tv/status\">"), "{lost}");
+        for (status, why) in [
+            (Status::NotFound, "everything here is below another path"),
+            (Status::Unauthorized, "an access token is needed"),
+        ] {
+            let kept_out = page(&Answer::new(status, why));
+            assert!(kept_out.contains(&format!("<p>{why}</p>")), "{kept_out}");
+            assert!(!kept_out.contains("<a "), "{kept_out}");
+        }
+    }
+
+    #[test]
+    fn length_of_a_page_is_its_own() {
+        let lost = page(&Answer::new(Status::NotFound, ""));
+        let (head, body) = lost.split_once("\r\n\r\n").expect("a head");
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
+        assert_eq!(
+            page(&Answer::options())
+                .split_once("\r\n\r\n")
+                .map(|(_, body)| body),
+            Some("")
+        );
+    }
+
     #[test]
     fn answer_to_head_announces_the_body_it_omits() {
         let answer = Answer::new(Status::ServiceUnavailable, "client limit of 5 reached");
-        let text = answer.encode(&Config::default(), true, false);
+        let text = answer.encode(&Config::default(), Form::Head, false);
         let text = String::from_utf8(text).expect("ASCII");
         assert!(text.ends_with("Content-Length: 52\r\n\r\n"), "{text}");
         assert!(text.contains("X-Flowgate-Error: client limit of 5 reached\r\n"));
@@ -389,14 +474,15 @@ mod tests {
     fn local_answers_carry_origin_and_cookie() {
         let answer = Answer::new(Status::Unauthorized, "an access token is needed");
         assert_eq!(
-            String::from_utf8(answer.encode(&guarded(), false, true)).expect("ASCII"),
+            String::from_utf8(answer.encode(&guarded(), Form::Short, true)).expect("ASCII"),
             "HTTP/1.1 401 Unauthorized\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\n\
              Set-Cookie: r2h-token=p%3Bq%26r%24; Path=/tv; HttpOnly; SameSite=Strict\r\n\
              Access-Control-Allow-Origin: https://tv.home\r\nWWW-Authenticate: Bearer\r\n\
              X-Flowgate-Error: an access token is needed\r\nContent-Length: 45\r\n\r\n\
              <!doctype html><title>401</title>Unauthorized"
         );
-        let without = String::from_utf8(answer.encode(&guarded(), false, false)).expect("ASCII");
+        let without =
+            String::from_utf8(answer.encode(&guarded(), Form::Short, false)).expect("ASCII");
         assert!(!without.contains("Set-Cookie"), "{without}");
     }
 

@@ -123,11 +123,7 @@ pub fn route(
     };
     if let Target::Http(_) = target {
         return match request.method_name.as_str() {
-            // It asks for a tunnel, whose bytes would not be HTTP any more (RFC 9110 §9.3.6).
-            "CONNECT" => Target::Answer(Answer::new(
-                Status::NotImplemented,
-                "CONNECT is not forwarded",
-            )),
+            "CONNECT" => Target::Answer(Answer::no_tunnel()),
             _ => target,
         };
     }
@@ -174,7 +170,10 @@ fn find(
     }
     // Before a label is cut: a `$` in an upstream's URL is the upstream's own.
     let found = match HttpUrl::from_proxy_target_among(target, recent) {
-        Some(url) => Some(url.map(Target::Http).map_err(|error| refusal(&error))),
+        Some(url) => {
+            check_escapes(target)?;
+            Some(url.map(Target::Http).map_err(|error| refusal(&error)))
+        }
         None => find_rtsp(target).or_else(|| find_multicast(target)),
     };
     match found {
@@ -247,10 +246,19 @@ fn path_of(target: &str) -> &str {
 
 /// The answer to a path that names nothing: 400 if it is no text at all (server spec §5.1), else 404.
 fn nowhere(target: &str) -> Answer {
+    let nothing = Answer::new(Status::NotFound, "");
+    check_escapes(target).err().unwrap_or(nothing)
+}
+
+/// Refuses a path in which a `%` stands for nothing (HTTP proxy spec §2). A query may have one, since it is not read.
+fn check_escapes(target: &str) -> Result<(), Answer> {
     let path = target.split('?').next().unwrap_or_default();
+    if !path.contains('%') {
+        return Ok(());
+    }
     match url::percent_decode(path) {
-        Err(error @ UrlError::Escape) => Answer::new(Status::BadRequest, error.to_string()),
-        _ => Answer::new(Status::NotFound, ""),
+        Err(error @ UrlError::Escape) => Err(Answer::new(Status::BadRequest, error.to_string())),
+        _ => Ok(()),
     }
 }
 
@@ -466,6 +474,25 @@ mod tests {
     }
 
     #[test]
+    fn passwords_of_services_are_for_their_upstream_alone() {
+        let source = Source {
+            scheme: SourceScheme::Http,
+            rest: "u:p@h/a".to_owned(),
+        };
+        let url = |target: &str, named| {
+            let mut recent = RecentOrigins::default();
+            let config = Config::default();
+            match super::route(&request(Method::Get), target, &config, named, &mut recent) {
+                Target::Http(url) => url,
+                other => panic!("{target}: {other:?}"),
+            }
+        };
+        let service = url("/A", Some(&source));
+        assert!(service.user_info().is_some() && service.shown_user_info().is_none());
+        assert!(url("/http/u:p@h/a", None).shown_user_info().is_some());
+    }
+
+    #[test]
     fn services_are_served_although_urls_with_sources_are_not() {
         let config = Config {
             udpxy: false,
@@ -521,6 +548,8 @@ mod tests {
             ("/a%20b", 404),
             ("/a%ff", 404),
             ("/a?b=%zz", 404),
+            ("/http/h/a%zz", 400),
+            ("/http/h/a%", 400),
         ] {
             assert_eq!(status(Method::Get, target), Some(expected), "{target}");
         }

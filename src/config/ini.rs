@@ -4,7 +4,8 @@
 //! item that says so. What keys and addresses mean is not known here.
 //!
 //! Beyond the compatible router's grammar: lines may be [`CONFIG_LINE_BYTES_MAX`] long, a byte order mark and CR LF
-//! are understood, blanks may stand inside the brackets of a header, and an IPv6 address in brackets is no header below `[bind]`.
+//! are understood, blanks may stand inside the brackets of a header, and an IPv6 address in brackets is no header
+//! below `[bind]`.
 
 use std::fmt;
 

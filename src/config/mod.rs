@@ -103,7 +103,8 @@ pub struct Config {
     pub user: Option<UserName>,
     /// Worker processes, within [`WORKERS`]. Default 1.
     pub workers: usize,
-    /// How long clients of a worker that is replaced or given up may go on, within [`DRAIN_TIMEOUT`]. Default 5 seconds.
+    /// How long clients of a worker that is replaced or given up may go on, within [`DRAIN_TIMEOUT`]. Default 5
+    /// seconds.
     pub drain_timeout: Duration,
     /// Clients served at a time, within [`CLIENTS_MAX`]. Default 5.
     pub clients_max: usize,
@@ -115,8 +116,8 @@ pub struct Config {
     pub udp_receive_buffer_bytes: usize,
     /// Whether clients may name a source in the URL (`/rtp/…`, `/rtsp/…`, `/http/…`). Default true.
     pub udpxy: bool,
-    /// Interface for all upstream traffic, 1 to [`INTERFACE_BYTES_MAX`](crate::proto::url::INTERFACE_BYTES_MAX) bytes. Default: the system's
-    /// choice.
+    /// Interface for all upstream traffic, 1 to [`INTERFACE_BYTES_MAX`](crate::proto::url::INTERFACE_BYTES_MAX)
+    /// bytes. Default: the system's choice.
     pub upstream_interface: Option<String>,
     /// Interface for multicast in place of `upstream_interface`, same form; see
     /// [`Config::multicast_interface`]. Default none.
@@ -167,8 +168,8 @@ pub struct Config {
     pub player_page_path: String,
     /// Whether links in playlists begin with the path instead of scheme and host. Default false.
     pub use_relative_path_in_m3u: bool,
-    /// The channel list below `[services]`: its lines without blanks at their ends, each followed by a line feed. Default
-    /// empty.
+    /// The channel list below `[services]`: its lines without blanks at their ends, each followed by a line feed.
+    /// Default empty.
     pub services: Rc<str>,
     /// Where another channel list is, whose services come behind these. Default none.
     pub external_m3u: Option<DocumentAddress>,

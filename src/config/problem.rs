@@ -40,11 +40,11 @@ impl Problem {
         }
     }
 
-    /// The level it is logged at: what is left out is an error, so that it shows by default.
+    /// The level it is logged at: what does not do what was meant is an error, so that it shows by default.
     pub fn level(&self) -> log::Level {
         match self.severity {
-            Severity::Notice | Severity::Doubtful => log::Level::Warn,
-            Severity::Wrong | Severity::Fatal => log::Level::Error,
+            Severity::Notice => log::Level::Warn,
+            Severity::Doubtful | Severity::Wrong | Severity::Fatal => log::Level::Error,
         }
     }
 }

@@ -11,7 +11,8 @@ const FILE: &str = "/etc/services";
 const WELL_KNOWN: &str =
     "http 80/tcp www\nhttps 443/tcp\nhttp-alt 8080/tcp webcache\nhttps-alt 8443/tcp";
 
-/// The TCP port of a service, whose name begins with a letter. Reads the system's list, so only for the start and for reloads.
+/// The TCP port of a service, whose name begins with a letter. Reads the system's list, so only for the start and for
+/// reloads.
 pub(super) fn port(name: &str) -> Option<u16> {
     if !name.starts_with(|first: char| first.is_ascii_alphabetic()) {
         return None;

@@ -20,6 +20,7 @@
 mod font;
 mod h264;
 mod mux;
+mod nal;
 mod picture;
 
 use std::{

@@ -3,8 +3,8 @@
 //!
 //! Owns the sockets and the paths of the Unix ones for the life of the program, and gives each worker descriptors
 //! of its own ([`Listeners::for_worker`]). A worker that dies so loses no connection that waits: its successor is given
-//! the same socket. A reload makes a new set out of the old one ([`Listeners::reopen`]); whichever of the two is dropped
-//! takes with it what only it has. Nothing is accepted here.
+//! the same socket. A reload makes a new set out of the old one ([`Listeners::reopen`]); whichever of the two is
+//! dropped takes with it what only it has. Nothing is accepted here.
 
 mod tcp;
 mod unix;

@@ -1,6 +1,7 @@
 //! The diagnostic log: one line per record on standard output.
 //!
-//! A line is `[Supervisor] text` or `[Worker 0] text`, the form that scripts around the compatible router match; [`LogStyle`] adds to it. Lines have at most [`LINE_BYTES_MAX`] bytes.
+//! A line is `[Supervisor] text` or `[Worker 0] text`, the form that scripts around the compatible router match;
+//! [`LogStyle`] adds to it. Lines have at most [`LINE_BYTES_MAX`] bytes.
 //!
 //! `env_logger` carries the lines to `output`, which never waits: neither a closed pipe, a full disk nor a reader
 //! that stops reading ends or holds up the program. They cost lines, which are counted.

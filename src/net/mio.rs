@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, SockRef, Socket as OsSocket, TcpKeepalive, Type}
 
 use super::reader::Reader;
 use super::resolver::Resolver;
+use super::shortage::Shortage;
 use super::tls::TlsConfig;
 use super::{
     Accepted, Batch, Edge, Event, GroupAddress, Io, Joined, Layout, LookupId, Membership, Net,
@@ -40,6 +41,7 @@ pub struct MioNet {
     /// Listeners that other processes accept from too; at most as many as there are listeners.
     shared_listeners: Vec<SharedListener>,
     pipes: Arena<Pipe>,
+    shortage: Shortage,
     resolver: Resolver,
     reader: Reader,
     signals: Option<Signals>,
@@ -70,6 +72,7 @@ impl MioNet {
             sockets: Arena::with_generation_bits(GENERATION_BITS),
             shared_listeners: Vec::new(),
             pipes: Arena::new(),
+            shortage: Shortage::default(),
             resolver: Resolver::new(Arc::clone(&waker)),
             reader: Reader::new(waker),
             signals: None,
@@ -127,6 +130,31 @@ impl MioNet {
         self.sockets
             .get(key(socket))
             .ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Makes a call about `socket`. Where the kernel lacks memory for it, that is [`Io::Blocked`], and an edge comes soon.
+    fn attempt<T>(
+        &mut self,
+        socket: SocketId,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<Io<T>> {
+        let fd = self.fd(socket)?.as_fd();
+        let result = nonblocking(|| call(fd));
+        self.note_shortage(socket, result)
+    }
+
+    fn note_shortage<T>(
+        &mut self,
+        socket: SocketId,
+        result: io::Result<Io<T>>,
+    ) -> io::Result<Io<T>> {
+        match result {
+            Err(error) if Shortage::is(&error) => {
+                self.shortage.note(socket);
+                Ok(Io::Blocked)
+            }
+            result => result,
+        }
     }
 
     fn pipe(&self, pipe: PipeId) -> io::Result<&Pipe> {
@@ -284,10 +312,12 @@ impl Net for MioNet {
     }
 
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        let timeout = self.shortage.timeout(timeout);
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
+        self.shortage.report(events);
         for event in &self.events {
             match event.token() {
                 BELL => events.push(Event::Rung),
@@ -399,22 +429,22 @@ impl Net for MioNet {
     }
 
     fn read(&mut self, socket: SocketId, bytes: &mut [u8]) -> io::Result<Io<usize>> {
-        let socket = SockRef::from(self.fd(socket)?);
-        nonblocking(|| (&*socket).read(bytes))
+        self.attempt(socket, |fd| (&*SockRef::from(&fd)).read(bytes))
     }
 
     fn write(&mut self, socket: SocketId, parts: &[IoSlice<'_>]) -> io::Result<Io<usize>> {
-        let socket = SockRef::from(self.fd(socket)?);
-        match parts {
-            [part] => nonblocking(|| socket.send_with_flags(part, libc::MSG_NOSIGNAL)),
-            _ => nonblocking(|| socket.send_vectored_with_flags(parts, libc::MSG_NOSIGNAL)),
-        }
+        self.attempt(socket, |fd| {
+            let socket = SockRef::from(&fd);
+            match parts {
+                [part] => socket.send_with_flags(part, libc::MSG_NOSIGNAL),
+                _ => socket.send_vectored_with_flags(parts, libc::MSG_NOSIGNAL),
+            }
+        })
     }
 
     fn write_pages(&mut self, socket: SocketId, view: &Packet) -> io::Result<Io<usize>> {
         let (segment, range) = view.segment().ok_or(io::ErrorKind::InvalidInput)?;
-        let fd = self.fd(socket)?;
-        nonblocking(|| segment.send(fd.as_fd(), range.start, range.len()))
+        self.attempt(socket, |fd| segment.send(fd, range.start, range.len()))
     }
 
     fn secure(&mut self, host: &str) -> io::Result<Box<dyn Stage>> {
@@ -433,8 +463,9 @@ impl Net for MioNet {
         from: SocketId,
         bytes_max: usize,
     ) -> io::Result<Io<usize>> {
-        let (pipe, from) = (self.pipe(pipe)?, self.fd(from)?);
-        nonblocking(|| pipe.fill(from.as_fd(), bytes_max))
+        let pipe = self.pipe(pipe)?;
+        let result = nonblocking(|| pipe.fill(self.fd(from)?.as_fd(), bytes_max));
+        self.note_shortage(from, result)
     }
 
     fn drain_pipe(
@@ -443,8 +474,9 @@ impl Net for MioNet {
         to: SocketId,
         bytes_max: usize,
     ) -> io::Result<Io<usize>> {
-        let (pipe, to) = (self.pipe(pipe)?, self.fd(to)?);
-        nonblocking(|| pipe.drain(to.as_fd(), bytes_max))
+        let pipe = self.pipe(pipe)?;
+        let result = nonblocking(|| pipe.drain(self.fd(to)?.as_fd(), bytes_max));
+        self.note_shortage(to, result)
     }
 
     fn close_pipe(&mut self, pipe: PipeId) {
@@ -504,7 +536,8 @@ impl Net for MioNet {
         }
         // Bound to the group and not to the wildcard address, so that only this group's datagrams arrive.
         socket.bind(&bind_address(address, membership.interface).into())?;
-        sys::udp::join(socket.as_fd(), &membership)?;
+        sys::udp::join(socket.as_fd(), &membership)
+            .map_err(|error| explain_refusal(error, &membership))?;
         Ok(Joined {
             socket: self.add(socket),
             receive_buffer_bytes,
@@ -535,8 +568,10 @@ impl Net for MioNet {
         address: SocketAddr,
         datagram: &[u8],
     ) -> io::Result<Io<()>> {
-        let socket = SockRef::from(self.fd(socket)?);
-        nonblocking(|| socket.send_to(datagram, &address.into()).map(drop))
+        self.attempt(socket, |fd| {
+            let socket = SockRef::from(&fd);
+            socket.send_to(datagram, &address.into()).map(drop)
+        })
     }
 
     fn set_receive_buffer(&mut self, socket: SocketId, bytes: usize) -> io::Result<usize> {
@@ -563,8 +598,7 @@ impl Net for MioNet {
         run: &mut [u8],
         layout: Layout,
     ) -> io::Result<Io<usize>> {
-        let fd = self.fd(socket)?;
-        nonblocking(|| batch.receive(fd.as_fd(), run, layout))
+        self.attempt(socket, |fd| batch.receive(fd, run, layout))
     }
 
     fn receive_from(
@@ -574,8 +608,7 @@ impl Net for MioNet {
         run: &mut [u8],
         layout: Layout,
     ) -> io::Result<Io<usize>> {
-        let fd = self.fd(socket)?;
-        nonblocking(|| batch.receive_from(fd.as_fd(), run, layout))
+        self.attempt(socket, |fd| batch.receive_from(fd, run, layout))
     }
 
     fn resolve(&mut self, lookup: LookupId, names: Vec<String>) -> io::Result<()> {
@@ -617,6 +650,14 @@ fn membership(address: &GroupAddress) -> io::Result<Membership> {
         source: address.source,
         interface,
     })
+}
+
+/// Says what "no such device" means where the choice was left to the routing table.
+fn explain_refusal(error: io::Error, membership: &Membership) -> io::Error {
+    if error.raw_os_error() != Some(libc::ENODEV) || membership.interface != 0 {
+        return error;
+    }
+    io::Error::other("no route leads to the group, and no interface is named (upstream-interface)")
 }
 
 /// A link-local IPv6 group can only be bound with its interface.

@@ -13,6 +13,7 @@ mod peer;
 mod reader;
 mod rejoin;
 mod resolver;
+mod shortage;
 mod stage;
 pub mod tls;
 
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 pub use self::listener::{Listener, Place};
 pub use self::measure::{TcpInfo, Tuning};
 pub use self::peer::Peer;
-pub use self::stage::Stage;
+pub use self::stage::{Stage, is_unannounced_end};
 use crate::arena::Id;
 use crate::pool::Packet;
 pub use crate::sys::udp::{Batch, Datagram, Layout, Membership};
@@ -71,8 +72,6 @@ pub fn nonblocking<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Resul
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => Ok(Io::Blocked),
                 io::ErrorKind::Interrupted => continue,
-                // No buffer space in the kernel passes like a full socket buffer does.
-                _ if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(Io::Blocked),
                 _ => Err(error),
             },
         };

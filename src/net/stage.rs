@@ -8,6 +8,11 @@ use std::io::{self, IoSlice};
 
 use super::{Io, Net, Watched};
 
+/// Whether reading has failed because the connection ended without the announcement, and for nothing else.
+pub fn is_unannounced_end(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
+}
+
 /// Transforms the bytes of one connection.
 ///
 /// After an error only [`Stage::close`] makes sense.
@@ -22,8 +27,9 @@ pub trait Stage {
     /// # Errors
     ///
     /// `UnexpectedEof` when the connection ended without the announcement: bytes may be missing, and whether any
-    /// are is for the user's own framing to say. `ConnectionAborted` when some certainly are. Otherwise what the socket reports or what is wrong with the
-    /// bytes. Everything that came before an error is delivered first.
+    /// are is for the user's own framing to say ([`is_unannounced_end`]). `ConnectionAborted` when some certainly are.
+    /// Otherwise what the socket reports or what is wrong with the bytes. Everything that came before an error is
+    /// delivered first.
     fn read(
         &mut self,
         socket: &mut Watched,

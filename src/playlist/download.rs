@@ -20,8 +20,10 @@ const USER_AGENT: &str = concat!("flowgate/", env!("CARGO_PKG_VERSION"));
 /// By what a server tells whether a document is still the same (RFC 9110 §8.8).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validators {
-    tag: Option<String>,
-    modified: Option<String>,
+    /// The value of `ETag`.
+    pub tag: Option<String>,
+    /// The value of `Last-Modified`.
+    pub modified: Option<String>,
 }
 
 /// A document that has come whole.

@@ -31,7 +31,7 @@ mod users;
 pub use address::DocumentAddress;
 pub use catalogue::{Builder, Catalogue, Fault, Guide, Naming, Origin, Service};
 pub use combined::Combined;
-pub use schedule::{Refresh, Schedule};
+pub use schedule::{Plan, Refresh, Schedule};
 pub use source::{MergeError, Source};
 
 /// Whether a text can be a channel list at all: it has a header or an entry. An error page has neither.

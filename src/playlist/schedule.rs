@@ -20,10 +20,18 @@ pub enum Refresh {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     refresh: Refresh,
-    regular_at: Option<Instant>,
-    retry_at: Option<Instant>,
+    plan: Plan,
+}
+
+/// What is to come next, which others may follow who want the same document as often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// When the next regular load is due.
+    pub regular_at: Option<Instant>,
+    /// When a load is tried again that has failed.
+    pub retry_at: Option<Instant>,
     /// Failures in a row.
-    failures: u32,
+    pub failures: u32,
 }
 
 impl Schedule {
@@ -31,41 +39,58 @@ impl Schedule {
     pub fn new(refresh: Refresh, now: Instant) -> Self {
         Self {
             refresh,
-            regular_at: (refresh != Refresh::Never).then_some(now),
-            retry_at: None,
-            failures: 0,
+            plan: Plan {
+                regular_at: (refresh != Refresh::Never).then_some(now),
+                retry_at: None,
+                failures: 0,
+            },
         }
+    }
+
+    /// What is to come.
+    pub fn plan(&self) -> Plan {
+        self.plan
+    }
+
+    /// Goes on as somebody else will who has loaded the same document.
+    pub fn follow(&mut self, plan: Plan) {
+        self.plan = plan;
     }
 
     /// When the next load is due.
     pub fn due_at(&self) -> Option<Instant> {
-        [self.regular_at, self.retry_at].into_iter().flatten().min()
+        let Plan {
+            regular_at,
+            retry_at,
+            ..
+        } = self.plan;
+        [regular_at, retry_at].into_iter().flatten().min()
     }
 
     /// A load begins. A regular one makes all failures be forgotten.
     pub fn begin(&mut self, now: Instant) {
-        if self.regular_at.is_some_and(|at| at <= now) {
-            self.failures = 0;
-            self.regular_at = match self.refresh {
+        if self.plan.regular_at.is_some_and(|at| at <= now) {
+            self.plan.failures = 0;
+            self.plan.regular_at = match self.refresh {
                 Refresh::Every(interval) => Some(now + interval),
                 Refresh::Once | Refresh::Never => None,
             };
         }
-        self.retry_at = None;
+        self.plan.retry_at = None;
     }
 
     /// A load has succeeded.
     pub fn succeed(&mut self) {
-        (self.failures, self.retry_at) = (0, None);
+        (self.plan.failures, self.plan.retry_at) = (0, None);
     }
 
     /// A load has failed. Returns how long it is until the next try, if there will be one.
     pub fn fail(&mut self, now: Instant) -> Option<Duration> {
-        self.failures += 1;
-        if self.failures <= RETRIES_MAX {
-            self.retry_at = Some(now + Duration::from_secs(1 << self.failures));
+        self.plan.failures += 1;
+        if self.plan.failures <= RETRIES_MAX {
+            self.plan.retry_at = Some(now + Duration::from_secs(1 << self.plan.failures));
         } else {
-            self.failures = 0;
+            self.plan.failures = 0;
         }
         self.due_at().map(|at| at.saturating_duration_since(now))
     }

@@ -111,6 +111,11 @@ impl Source {
             (Scheme::Https, None) => return Usability::Foreign,
             _ => (scheme, rest),
         };
+        // VLC's form for a group from any source.
+        let rest = match scheme {
+            Scheme::Multicast => rest.strip_prefix('@').unwrap_or(rest),
+            _ => rest,
+        };
         // It is no part of a request, and a query that is merged must not come to lie behind it.
         let rest = rest.split('#').next().unwrap_or_default();
         let source = Self {
@@ -335,6 +340,8 @@ mod tests {
         for (text, expected) in [
             ("rtp://239.0.0.1:5000?fec=2", "rtp://239.0.0.1:5000?fec=2"),
             ("udp://239.0.0.1", "rtp://239.0.0.1"),
+            ("udp://@239.0.0.1:1", "rtp://239.0.0.1:1"),
+            ("rtp://@[ff3e::1]:1", "rtp://[ff3e::1]:1"),
             ("RTSP://u:p@h/a?b#c", "rtsp://u:p@h/a?b"),
             ("rtsps://h/a", "rtsps://h/a"),
             ("http://h/a b?c={utc}", "http://h/a b?c={utc}"),

@@ -4,6 +4,8 @@
 //! only. A *decoder* is a pure function over the front of its input; a *session* is a state machine whose
 //! every call leaves its list of actions complete. Items name ranges of the input instead of copying it.
 
+pub mod authority;
+pub mod grid;
 pub mod http;
 pub mod mpegts;
 pub mod origin;

@@ -19,6 +19,9 @@
 //! different SSRC, or a sequence far behind or far ahead. One packet that fits the stream discards them.
 //! Otherwise the second packet of a new SSRC, or the eighth of the same SSRC, shows that the sender has
 //! restarted: the window gives up its holes, and goes on with the rival run without losing any of it.
+//!
+//! What repeats positions just passed is late or a duplicate, unless the caller has told of a pause: a sender that
+//! plays a short recording in a loop begins it anew then.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -49,7 +52,7 @@ pub const RIVAL_SSRC_PACKETS: usize = 2;
 pub const JUMP_MAX: u16 = 1000;
 
 /// Delivered or skipped positions that are remembered, in packets. Whatever repeats one of them is late or
-/// a duplicate and never a sign of a restart.
+/// a duplicate and no sign of a restart, except after a pause.
 const HISTORY: u16 = u64::BITS as u16;
 
 const _: () = assert!(WINDOW_MIN <= WINDOW && WINDOW <= WINDOW_MAX);
@@ -94,6 +97,8 @@ pub struct Window<T> {
     base: u16,
     /// Bit `i` tells whether `base - 1 - i` was delivered.
     history: u64,
+    /// The sender has paused, and nothing has fitted the stream since.
+    has_paused: bool,
     /// Packets from `base` on: `None` is a hole. Empty, or starts with a hole and ends with a packet; shorter
     /// than `window`.
     held: VecDeque<Option<Arrived<T>>>,
@@ -130,6 +135,7 @@ impl<T> Window<T> {
             ssrc: 0,
             base: 0,
             history: 0,
+            has_paused: false,
             held: VecDeque::new(),
             hole_since: None,
         }
@@ -149,7 +155,14 @@ impl<T> Window<T> {
         self.counters.received += u64::from(count);
         self.base = self.base.wrapping_add(count);
         self.history = !(!self.history).checked_shl(u32::from(count)).unwrap_or(0);
+        self.has_paused = false;
         true
+    }
+
+    /// Notes that the sender was silent for longer than any network delays a packet: until one fits the stream,
+    /// packets that repeat what was passed may be a restart and are held apart like others that contradict it.
+    pub fn note_pause(&mut self) {
+        self.has_paused = true;
     }
 
     /// Takes one packet and appends to `out`, in order, whatever becomes deliverable.
@@ -212,6 +225,7 @@ impl<T> Window<T> {
         self.phase = Phase::Idle;
         self.rival = None;
         self.history = 0;
+        self.has_paused = false;
         self.held.clear();
         self.hole_since = None;
     }
@@ -235,8 +249,9 @@ impl<T> Window<T> {
                 let ahead = distance(sequence, self.base);
                 if ahead >= 0 && ahead.unsigned_abs() <= self.jump_max() {
                     self.drop_rival();
+                    self.has_paused = false;
                     self.hold(sequence, packet, out);
-                } else if ahead < 0 && ahead.unsigned_abs() <= HISTORY {
+                } else if ahead < 0 && ahead.unsigned_abs() <= HISTORY && !self.has_paused {
                     self.count_past(ahead.unsigned_abs());
                 } else {
                     self.place_rival(ssrc, sequence, packet, out);
@@ -328,6 +343,7 @@ impl<T> Window<T> {
         self.phase = Phase::Running;
         self.ssrc = run.ssrc;
         self.history = 0;
+        self.has_paused = false;
         self.hole_since = None;
         let mut packets = run.packets.into_iter();
         if let Some((first, packet)) = packets.next() {
@@ -627,6 +643,44 @@ mod tests {
                 duplicates: 3,
                 late: 1,
                 ..seen(6)
+            }
+        );
+    }
+
+    #[test]
+    fn a_short_recording_that_begins_anew_after_a_pause_loses_nothing() {
+        let mut bench = Bench::running(65530);
+        bench.insert((0..20u16).map(|ahead| 65530u16.wrapping_add(ahead)));
+        bench.take();
+        bench.window.note_pause();
+        let again: Vec<u16> = (0..30u16)
+            .map(|ahead| 65530u16.wrapping_add(ahead))
+            .collect();
+        bench.insert(again[..7].iter().copied());
+        assert_eq!(bench.take(), [0_u16; 0], "seven may still be late");
+        bench.insert(again[7..].iter().copied());
+        assert_eq!(bench.take(), again);
+        assert_eq!(
+            bench.window.counters(),
+            Counters {
+                resyncs: 1,
+                ..seen(50)
+            }
+        );
+    }
+
+    #[test]
+    fn after_a_pause_one_packet_that_fits_makes_the_others_late() {
+        let mut bench = Bench::running(100);
+        bench.window.note_pause();
+        bench.insert((93..100).chain([100]).chain(92..100));
+        assert_eq!(bench.take(), [100]);
+        assert_eq!(
+            bench.window.counters(),
+            Counters {
+                late: 7,
+                duplicates: 8,
+                ..seen(16)
             }
         );
     }

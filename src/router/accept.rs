@@ -68,8 +68,8 @@ impl Router {
         result
     }
 
-    /// Accepts whoever waits at a listener, and gives it up then. Where there are no descriptors for them, that takes up
-    /// to [`LISTENER_RETIRE_WAIT`].
+    /// Accepts whoever waits at a listener, and gives it up then. Where there are no descriptors for them, that takes
+    /// up to [`LISTENER_RETIRE_WAIT`].
     pub fn retire_listener(&mut self, id: ListenerId) {
         let Self {
             listeners,
@@ -131,7 +131,7 @@ impl Router {
                 Err(error) => {
                     let text = format!("accepting a connection failed: {error}; trying again");
                     self.complaints
-                        .warn(Complaint::Accept, self.shared.now, &text);
+                        .log(Complaint::Accept, self.shared.now, &text);
                     if let Some(slot) = self.listeners.get_mut(id) {
                         slot.retry_at = Some(self.shared.now + ACCEPT_RETRY);
                     }
@@ -165,9 +165,6 @@ impl Router {
 
 /// Errors of `accept` that concern only the connection which is no more.
 fn is_gone(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, PermissionDenied, TimedOut};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | PermissionDenied | TimedOut
-    )
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, TimedOut};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | TimedOut)
 }

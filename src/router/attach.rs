@@ -141,7 +141,7 @@ impl Router {
         if answer.status == Status::Unauthorized {
             let text = format!("client {id} ({}): {}", sink.client.peer, answer.detail);
             self.complaints
-                .warn(Complaint::Token, self.shared.now, &text);
+                .log(Complaint::Token, self.shared.now, &text);
         }
         sink.client.answer(answer, &mut self.shared);
     }
@@ -175,7 +175,7 @@ impl Router {
         let Some(place) = place else {
             let text = format!("Maximum client limit reached ({clients_max})");
             self.complaints
-                .warn(Complaint::ClientLimit, self.shared.now, &text);
+                .log(Complaint::ClientLimit, self.shared.now, &text);
             self.shared.stats.refused_for_limit += 1;
             let detail = format!("client limit of {clients_max} reached");
             self.refuse(id, Status::ServiceUnavailable, &detail);
@@ -289,8 +289,7 @@ impl Router {
             Ok(channel) => channel,
             Err(detail) => {
                 let text = format!("channel {group}: {detail}");
-                self.complaints
-                    .warn(Complaint::Join, self.shared.now, &text);
+                self.complaints.log(Complaint::Join, self.shared.now, &text);
                 return Err(detail);
             }
         };

@@ -3,8 +3,6 @@
 //! Nothing is freed in the middle of a tick: what ended lies in the graveyard until the reap, so that no id or
 //! socket used earlier in the tick can name its successor.
 
-use std::io::ErrorKind;
-
 use log::Level;
 
 use super::Router;
@@ -14,6 +12,7 @@ use super::slots::{ChannelId, ClientId, Feed, UpstreamId};
 use crate::channel::ChannelError;
 use crate::client::Ended;
 use crate::client::response::{Answer, Status};
+use crate::net::is_unannounced_end;
 use crate::proto::rtsp;
 use crate::upstream::UpstreamError;
 
@@ -28,6 +27,8 @@ pub enum CloseReason {
     Lookup(Status),
     /// It had closed its sending side, and the client limit was reached.
     GaveWay,
+    /// It has closed its sending side, and nothing came that could be sent to it.
+    Left,
     /// The program stops.
     Stop,
 }
@@ -36,7 +37,9 @@ impl CloseReason {
     /// The answer, if the head of the stream is not out yet.
     pub fn status(&self) -> Status {
         match self {
-            Self::Channel(_) | Self::GaveWay | Self::Stop => Status::ServiceUnavailable,
+            Self::Channel(_) | Self::GaveWay | Self::Left | Self::Stop => {
+                Status::ServiceUnavailable
+            }
             Self::Lookup(status) => *status,
             Self::Upstream(UpstreamError::Memory) => Status::ServiceUnavailable,
             Self::Upstream(UpstreamError::Denied(_)) => Status::Forbidden,
@@ -49,7 +52,7 @@ impl CloseReason {
     /// Whether the upstream closed its connection in order, but without the announcement that TLS asks for. Many
     /// servers never send one, so what came before is more likely than not the whole body.
     pub fn is_mere_end(&self) -> bool {
-        matches!(self, Self::Upstream(UpstreamError::Io(error)) if error.kind() == ErrorKind::UnexpectedEof)
+        matches!(self, Self::Upstream(UpstreamError::Io(error)) if is_unannounced_end(error))
     }
 
     /// How much it matters.
@@ -57,7 +60,7 @@ impl CloseReason {
         match self {
             Self::Channel(_) | Self::Upstream(_) => Level::Warn,
             Self::Lookup(_) => Level::Info,
-            Self::GaveWay | Self::Stop => Level::Debug,
+            Self::GaveWay | Self::Left | Self::Stop => Level::Debug,
         }
     }
 
@@ -68,6 +71,7 @@ impl CloseReason {
             Self::Upstream(error) => error.to_string(),
             Self::Lookup(_) => "the name was not resolved in time".into(),
             Self::GaveWay => "another client took the place".into(),
+            Self::Left => "the client has closed its side, and nothing came to send".into(),
             Self::Stop => "the server is stopping".into(),
         }
     }

@@ -21,6 +21,16 @@ pub enum Complaint {
     Upstream,
 }
 
+impl Complaint {
+    fn level(self) -> log::Level {
+        match self {
+            // Nobody can come in, and those outside have no answer that would tell them why.
+            Self::Accept => log::Level::Error,
+            Self::ClientLimit | Self::Join | Self::Token | Self::Upstream => log::Level::Warn,
+        }
+    }
+}
+
 /// How many kinds there are.
 const KINDS: usize = Complaint::Upstream as usize + 1;
 
@@ -31,17 +41,18 @@ pub struct Complaints {
 }
 
 impl Complaints {
-    /// Logs `text` at WARN, unless this kind was logged a moment ago.
-    pub fn warn(&mut self, kind: Complaint, now: Instant, text: &str) {
+    /// Logs `text` at the level of its kind, unless this kind was logged a moment ago.
+    pub fn log(&mut self, kind: Complaint, now: Instant, text: &str) {
         let (logged_at, unlogged) = &mut self.kinds[kind as usize];
         if logged_at.is_some_and(|at| now < at + COMPLAINT_INTERVAL) {
             *unlogged += 1;
             return;
         }
         *logged_at = Some(now);
+        let level = kind.level();
         match std::mem::take(unlogged) {
-            0 => log::warn!("{text}"),
-            count => log::warn!("{text} (and {count} times since the last such line)"),
+            0 => log::log!(level, "{text}"),
+            count => log::log!(level, "{text} (and {count} times since the last such line)"),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Serves the status: who watches, when they are told, and what they ask to be done (server spec §10).
+//! Serves the status: who watches, and when they are told (server spec §10). What they ask to be done goes to
+//! `calls.rs`.
 //!
 //! While nobody watches, nothing is computed and nobody is woken. All viewers are told at the same time and the same
 //! bytes: once a second, or a little after something has changed. A viewer that has not taken the last event skips
@@ -11,22 +12,21 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Router;
 use super::record::Record;
 use super::slots::{ClientId, ClientSlot, Feed};
-use super::{Router, Wish};
 use crate::area::log_ring::{Cursor, Line, Missed};
 use crate::area::{Area, Seat, WorkerRecord};
 use crate::client::resource::{Cache, LocalBody, Resource};
 use crate::client::response::{self, Answer, Status};
 use crate::client::route::StatusPart;
-use crate::client::{Ended, Incoming, Request};
+use crate::client::{Ended, Request};
 use crate::config::Verbosity;
 use crate::limits::{
-    EVENT_BYTES_HELD_MAX, EVENT_INTERVAL_MIN, FORM_BYTES_MAX, STATUS_ANSWER_WAIT, STATUS_INTERVAL,
-    VIEWERS_MAX, WORKERS_MAX,
+    EVENT_BYTES_HELD_MAX, EVENT_INTERVAL_MIN, STATUS_ANSWER_WAIT, STATUS_INTERVAL, VIEWERS_MAX,
+    WORKERS_MAX,
 };
-use crate::proto::http::{Framing, Method, Relay};
-use crate::status::api::{Action, Call, Provenance, Reply};
+use crate::proto::http::Method;
 use crate::status::codec;
 use crate::status::facts::WorkerFacts;
 use crate::status::metrics;
@@ -73,13 +73,6 @@ struct Waiting {
 enum Once {
     Json,
     Metrics,
-}
-
-/// The body of a call while it arrives.
-#[derive(Debug)]
-pub struct Form {
-    call: Call,
-    bytes: Vec<u8>,
 }
 
 /// Which viewers are told.
@@ -213,9 +206,10 @@ impl Router {
         self.desk.mark();
         self.apply_log_level();
         self.carry_out_orders();
+        self.look_for_news();
     }
 
-    fn apply_log_level(&self) {
+    pub(super) fn apply_log_level(&self) {
         let level = usize::from(self.worker.area().log_level());
         if let Some(verbosity) = Verbosity::ALL.get(level) {
             log::set_max_level((*verbosity).into());
@@ -223,7 +217,7 @@ impl Router {
     }
 
     /// Disconnects the clients that are to be disconnected.
-    fn carry_out_orders(&mut self) {
+    pub(super) fn carry_out_orders(&mut self) {
         let orders = self.worker.orders();
         if std::mem::replace(&mut self.desk.orders, orders) == orders {
             return;
@@ -459,128 +453,6 @@ impl Router {
                 sink.client.answer_resource(reply, &mut self.shared);
             }
             self.after_turn(client);
-        }
-    }
-
-    /// A call of the API: done at once, or when its form has arrived.
-    fn take_call(&mut self, id: ClientId, request: &Request, call: Call) {
-        let forwarded_host = request.header("x-forwarded-host");
-        let provenance = Provenance {
-            fetch_site: request.header("sec-fetch-site"),
-            origin: request.header("origin"),
-            host: request.header("host"),
-            forwarded_host: forwarded_host.filter(|_| self.shared.config.xff),
-        };
-        if let Err(reply) = call.check_method(&request.method_name) {
-            return self.answer_call(id, &reply);
-        }
-        if provenance.is_cross_site() {
-            return self.answer_call(id, &Reply::cross_site());
-        }
-        let has_form = match request.framing {
-            Framing::Length(bytes) if bytes > FORM_BYTES_MAX as u64 && call.has_form() => {
-                return self.answer_call(id, &Reply::too_large());
-            }
-            Framing::Length(bytes) => bytes > 0,
-            Framing::Chunked => true,
-            Framing::Empty | Framing::UntilClose => false,
-        };
-        if !has_form || !call.has_form() {
-            return self.perform(id, call, &[]);
-        }
-        if let Some(sink) = self.clients.get_mut(id) {
-            sink.client
-                .begin_body(request.framing, Relay::Decoded, self.shared.now);
-            let bytes = Vec::new();
-            sink.form = Some(Box::new(Form { call, bytes }));
-            // Without memory for this, the client sends the form after a while all the same.
-            if request.expects_continue()
-                && let Some(interim) = self.shared.pool.copy_reserved(response::CONTINUE)
-            {
-                sink.client.push_interim(interim, self.shared.now);
-            }
-        }
-    }
-
-    /// Takes a part of the form that comes with a call. Gives back what is no part of a form.
-    pub(super) fn take_form(&mut self, id: ClientId, part: Incoming) -> Option<Incoming> {
-        let Some(sink) = self.clients.get_mut(id) else {
-            return Some(part);
-        };
-        let Some(form) = &mut sink.form else {
-            return Some(part);
-        };
-        match part {
-            Incoming::Body(view) => {
-                let bytes = view.bytes().unwrap_or_default();
-                if form.bytes.len() + bytes.len() <= FORM_BYTES_MAX {
-                    form.bytes.extend_from_slice(bytes);
-                } else {
-                    // Only chunks can be too many: a length was looked at before.
-                    sink.form = None;
-                    self.answer_call(id, &Reply::too_large());
-                }
-                None
-            }
-            Incoming::BodyEnd => {
-                let form = sink.form.take()?;
-                self.perform(id, form.call, &form.bytes);
-                None
-            }
-            Incoming::BodyFailed(_) => {
-                sink.form = None;
-                Some(part)
-            }
-            Incoming::Starved | Incoming::Request(_) => Some(part),
-        }
-    }
-
-    fn perform(&mut self, id: ClientId, call: Call, form: &[u8]) {
-        let reply = match call.action(form) {
-            Ok(action) => self.act(id, &action),
-            Err(reply) => reply,
-        };
-        self.answer_call(id, &reply);
-    }
-
-    fn act(&mut self, id: ClientId, action: &Action) -> Reply {
-        log::info!("client {id}: asks for {action:?}");
-        let area = self.worker.area();
-        match action {
-            Action::Disconnect(client_id) => {
-                if !area.disconnect(client_id) {
-                    return Reply::unknown_client();
-                }
-                // It may be one of our own.
-                self.carry_out_orders();
-            }
-            Action::SetLogLevel(level) => {
-                area.set_log_level(*level);
-                self.apply_log_level();
-            }
-            Action::ClearLogs => {
-                area.log().clear();
-                area.ring_viewing();
-            }
-            Action::ReloadConfig => return self.ask_supervisor(action, Wish::Reload),
-            Action::RestartWorkers => return self.ask_supervisor(action, Wish::RestartWorkers),
-        }
-        self.desk.mark();
-        action.success()
-    }
-
-    /// Not by a signal, as the compatible router does: the supervisor may belong to another user.
-    fn ask_supervisor(&mut self, action: &Action, wish: Wish) -> Reply {
-        if self.worker.area().supervisor().is_none() {
-            return Reply::signal_failed("there is none");
-        }
-        self.wish = Some(wish);
-        action.success()
-    }
-
-    fn answer_call(&mut self, id: ClientId, reply: &Reply) {
-        if let Some(sink) = self.clients.get_mut(id) {
-            sink.client.answer_call(reply, &mut self.shared);
         }
     }
 }

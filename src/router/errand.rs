@@ -1,11 +1,13 @@
 //! What the router fetches for itself: the external channel list and the programme guide (playlist spec §3, §11.1).
 //!
 //! Each comes from a server, over an upstream without a client, or from a file, which a thread reads. What is there
-//! stays until something new is there whole: a failure changes nothing but the time of the next try.
+//! stays until something new is there whole: a failure changes nothing but the time of the next try. One worker fetches
+//! for all: how they share is the business of `news`.
 //!
 //! ```text
 //! idle ── due ──▶ [look-up] ──▶ upstream ── redirect ──▶ [look-up] …
-//!   ▲      └────▶ file             │
+//!   ▲      ├────▶ file             │
+//!   │      └─ another worker does so
 //!   └────────── document, unchanged, failed, or out of time
 //! ```
 
@@ -13,15 +15,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::Router;
 use super::attach::{Lookup, Wanted};
 use super::ready::Entity;
 use super::slots::{UpstreamId, UpstreamSlot};
-use super::{Router, apply_change};
-use crate::area::Area;
+use super::upstream_turn::apply_change;
 use crate::config::Config;
-use crate::limits::{
-    DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_PER_TURN, DOCUMENT_WAIT, KEEPSAKE_BYTES_MAX,
-};
+use crate::limits::{DOCUMENT_BYTES_MAX, DOCUMENT_BYTES_PER_TURN, DOCUMENT_WAIT};
 use crate::net::{LookupId, ReadId};
 use crate::playlist::download::{Answer, Document, Download, DownloadError};
 use crate::playlist::{DocumentAddress, Guide, Origin as Author, Refresh, Schedule};
@@ -42,10 +42,11 @@ pub enum Errand {
 }
 
 impl Errand {
-    const ALL: [Self; 2] = [Self::List, Self::Guide];
+    /// Both, in the order in which one follows the other.
+    pub(super) const ALL: [Self; 2] = [Self::List, Self::Guide];
 
     /// What logs call it.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::List => "channel list",
             Self::Guide => "programme guide",
@@ -58,16 +59,22 @@ pub(super) struct Errands {
     list: Course,
     guide: Course,
     next_read: u64,
+    /// Of the configuration that both are loaded for.
+    pub(super) generation: u64,
 }
 
 /// How far one is.
-struct Course {
-    schedule: Schedule,
-    running: Option<Running>,
+pub(super) struct Course {
+    pub(super) schedule: Schedule,
+    pub(super) running: Option<Running>,
+    /// Number of the latest news that have been taken, or told.
+    pub(super) seen: u64,
+    /// Another worker loads it, and will have told by then.
+    pub(super) held_up_until: Option<Instant>,
 }
 
 /// A load under way.
-struct Running {
+pub(super) struct Running {
     /// What is loaded.
     address: DocumentAddress,
     until: Instant,
@@ -89,19 +96,27 @@ enum Step {
 
 impl Errands {
     /// With everything that `config` asks for due at once.
-    pub(super) fn new(config: &Config, guide: Option<&Guide>, now: Instant) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        guide: Option<&Guide>,
+        generation: u64,
+        now: Instant,
+    ) -> Self {
         let course = |refresh| Course {
             schedule: Schedule::new(refresh, now),
             running: None,
+            seen: 0,
+            held_up_until: None,
         };
         Self {
             list: course(list_refresh(config)),
             guide: course(guide_refresh(config, guide)),
             next_read: 0,
+            generation,
         }
     }
 
-    fn course(&mut self, errand: Errand) -> &mut Course {
+    pub(super) fn course(&mut self, errand: Errand) -> &mut Course {
         match errand {
             Errand::List => &mut self.list,
             Errand::Guide => &mut self.guide,
@@ -123,11 +138,18 @@ impl Errands {
     /// When something is to be begun or given up.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let courses = [&self.list, &self.guide].into_iter();
-        let at = |course: &Course| match &course.running {
-            Some(running) => Some(running.until),
-            None => course.schedule.due_at(),
-        };
-        courses.filter_map(at).min()
+        courses.filter_map(Course::deadline).min()
+    }
+}
+
+impl Course {
+    /// When something is to be begun or given up.
+    fn deadline(&self) -> Option<Instant> {
+        match (&self.running, self.held_up_until) {
+            (Some(running), _) => Some(running.until),
+            (None, None) => self.schedule.due_at(),
+            (None, Some(until)) => self.schedule.due_at().map(|at| at.max(until)),
+        }
     }
 }
 
@@ -157,17 +179,15 @@ impl Router {
             self.follow_guide();
         }
         for errand in Errand::ALL {
-            let now = self.shared.now;
             let course = self.errands.course(errand);
-            match &course.running {
-                Some(running) if running.until <= now => {
-                    let text = format!("it takes longer than {} s", DOCUMENT_WAIT.as_secs());
-                    self.end_errand(errand, Err(text));
-                }
-                None if course.schedule.due_at().is_some_and(|at| at <= now) => {
-                    self.begin_errand(errand);
-                }
-                _ => {}
+            if course.deadline().is_none_or(|at| at > self.shared.now) {
+                continue;
+            }
+            if course.running.is_some() {
+                let text = format!("it takes longer than {} s", DOCUMENT_WAIT.as_secs());
+                self.end_errand(errand, Err(text));
+            } else {
+                self.begin_errand(errand);
             }
         }
     }
@@ -177,6 +197,7 @@ impl Router {
         self.end_errands();
         let config = Rc::clone(&self.shared.config);
         self.library.reconfigure(&config, before);
+        self.errands.generation = self.worker.area().generation();
         self.errands.list.schedule = Schedule::new(list_refresh(&config), self.shared.now);
         // That of the guide begins when the lists have been read.
         self.errands.guide.schedule = Schedule::new(Refresh::Never, self.shared.now);
@@ -185,13 +206,19 @@ impl Router {
     /// Gives up whatever is being loaded.
     pub(super) fn end_errands(&mut self) {
         for errand in Errand::ALL {
-            if let Some(running) = self.errands.course(errand).running.take() {
-                self.give_up(&running);
-            }
+            self.errands.course(errand).held_up_until = None;
+            self.end_course(errand);
         }
     }
 
-    fn give_up(&mut self, running: &Running) {
+    fn end_course(&mut self, errand: Errand) {
+        if let Some(running) = self.errands.course(errand).running.take() {
+            self.give_up(errand, &running);
+        }
+    }
+
+    fn give_up(&mut self, errand: Errand, running: &Running) {
+        self.leave_to_others(errand);
         match running.step {
             // The answer will find nobody.
             Step::Lookup(lookup) => drop(self.lookups.remove(&lookup)),
@@ -208,28 +235,29 @@ impl Router {
     }
 
     /// There is a new catalogue: its guide is loaded now.
-    fn follow_guide(&mut self) {
-        if let Some(running) = self.errands.guide.running.take() {
-            self.give_up(&running);
-        }
+    pub(super) fn follow_guide(&mut self) {
+        self.end_course(Errand::Guide);
         let refresh = guide_refresh(&self.shared.config, self.library.guide_address());
         self.errands.guide.schedule = Schedule::new(refresh, self.shared.now);
     }
 
     fn begin_errand(&mut self, errand: Errand) {
         let now = self.shared.now;
-        let course = self.errands.course(errand);
-        course.schedule.begin(now);
         let (address, author) = match self.errand_address(errand) {
             Some(Ok(found)) => found,
-            Some(Err(text)) => {
-                log::warn!("{}: {text}", errand.name());
+            nowhere => {
+                if let Some(Err(text)) = nowhere {
+                    log::warn!("{}: {text}", errand.name());
+                }
                 // To try again would not make it better.
                 self.errands.course(errand).schedule = Schedule::new(Refresh::Never, now);
                 return;
             }
-            None => return,
         };
+        if !self.is_left_to_this_worker(errand) {
+            return;
+        }
+        self.errands.course(errand).schedule.begin(now);
         let running = Running {
             until: now + DOCUMENT_WAIT,
             step: Step::Beginning,
@@ -277,7 +305,10 @@ impl Router {
     }
 
     /// Where a document is and who says so, or why that is nowhere; nothing if there is none to be loaded.
-    fn errand_address(&self, errand: Errand) -> Option<Result<(DocumentAddress, Author), String>> {
+    pub(super) fn errand_address(
+        &self,
+        errand: Errand,
+    ) -> Option<Result<(DocumentAddress, Author), String>> {
         match errand {
             Errand::List => {
                 let address = self.shared.config.external_m3u.clone()?;
@@ -484,30 +515,26 @@ impl Router {
         let Some(running) = self.errands.course(errand).running.take() else {
             return;
         };
-        self.give_up(&running);
-        let address = running.address;
+        let address = &running.address;
+        let mut brought = None;
         let taken = match result {
             Ok(None) => Ok(false),
-            Ok(Some(document)) => match errand {
-                Errand::List => self.take_list(document),
-                Errand::Guide => self.library.take_guide(document),
-            },
+            Ok(Some(document)) => {
+                let taken = self.take_document(errand, &document);
+                brought = taken.is_ok().then_some(document);
+                taken
+            }
             Err(text) => Err(text),
         };
         let course = self.errands.course(errand);
-        match taken {
+        match &taken {
             Ok(is_new) => {
                 course.schedule.succeed();
-                let what = if is_new {
-                    "loaded"
-                } else {
-                    "it has not changed"
+                let what = match is_new {
+                    true => "loaded",
+                    false => "it has not changed",
                 };
                 log::info!("{} {address:?}: {what}", errand.name());
-                // A new list is read first.
-                if errand == Errand::List && !is_new {
-                    self.follow_guide();
-                }
             }
             Err(text) => {
                 let next = match course.schedule.fail(now) {
@@ -517,36 +544,36 @@ impl Router {
                 log::warn!("{} {address:?}: {text}; {next}", errand.name());
             }
         }
-    }
-
-    /// Takes an external list, and leaves it to the workers that come after this one.
-    fn take_list(&mut self, document: Document) -> Result<bool, String> {
-        let config = &self.shared.config;
-        let record = config
-            .external_m3u
-            .as_ref()
-            .filter(|_| document.bytes.len() < KEEPSAKE_BYTES_MAX)
-            .map(|address| [&key(address), &*document.bytes].concat());
-        let is_new = self.library.take_list(document, config)?;
-        if let Some(record) = record.filter(|_| is_new) {
-            self.worker.area().keepsake().keep(&record);
+        self.tell_others(errand, address, brought.as_ref(), taken.is_ok());
+        self.give_up(errand, &running);
+        if let Ok(is_new) = taken {
+            self.have_document(errand, is_new);
         }
-        Ok(is_new)
     }
-}
 
-/// The list that another worker has loaded from where `config` says, so that services are there at once. It is loaded
-/// again all the same.
-pub(super) fn inherited_list(config: &Config, area: &Area) -> Option<Document> {
-    let address = config.external_m3u.as_ref()?;
-    let record = area.keepsake().recall()?;
-    let bytes = record.strip_prefix(&*key(address))?;
-    Some(Document::new(bytes.to_owned()))
-}
+    /// Takes a document. Returns whether it is another than the one before.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none, so that the one before stays.
+    pub(super) fn take_document(
+        &mut self,
+        errand: Errand,
+        document: &Document,
+    ) -> Result<bool, String> {
+        match errand {
+            Errand::List => self.library.take_list(document, &self.shared.config),
+            Errand::Guide => self.library.take_guide(document),
+        }
+    }
 
-/// In front of a list that is kept.
-fn key(address: &DocumentAddress) -> Vec<u8> {
-    format!("{address}\n").into_bytes()
+    /// A document is here as it is now where it comes from.
+    pub(super) fn have_document(&mut self, errand: Errand, is_new: bool) {
+        // A new list is read first.
+        if errand == Errand::List && !is_new {
+            self.follow_guide();
+        }
+    }
 }
 
 /// What an upstream may bring in a turn.

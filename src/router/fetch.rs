@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::Router;
 use super::attach::{Lookup, Wanted};
+use super::close::CloseReason;
 use super::flow;
 use super::ready::Entity;
 use super::slots::{ClientId, Feed, UpstreamSlot};
@@ -286,6 +287,10 @@ impl Router {
                 if let Some(sink) = self.clients.get_mut(id) {
                     sink.client.fail(&answer, &mut self.shared);
                 }
+            }
+            Incoming::Left => {
+                self.detach(id);
+                self.end_stream(id, &CloseReason::Left);
             }
             Incoming::Request(_) => debug_assert!(false, "requests are served elsewhere"),
         }

@@ -93,24 +93,15 @@ impl Named {
 }
 
 impl Library {
-    /// With the services of `config`, and with those of an external list if one is `inherited`; otherwise it is still to
-    /// come.
-    pub(super) fn new(config: &Config, inherited: Option<Document>) -> Self {
-        let mut library = Self {
+    /// With the services of `config`; the external list is still to come.
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
             catalogue: config.catalogue().finish(),
             list: None,
             reading: None,
             guide: None,
             written: VecDeque::new(),
-        };
-        if let Some(document) = inherited {
-            match library.take_list(document, config) {
-                // Nobody is served yet who would have to wait.
-                Ok(_) => while library.is_reading() && !library.read_further() {},
-                Err(text) => log::warn!("the channel list of another worker: {text}"),
-            }
         }
-        library
     }
 
     /// Who has to ask for what a service's playlist leads to.
@@ -193,6 +184,14 @@ impl Library {
         known.cloned().unwrap_or_default()
     }
 
+    /// What the bytes of a document that is here come to.
+    pub(super) fn digest(&self, errand: Errand) -> Option<[u8; 16]> {
+        match errand {
+            Errand::List => self.list.as_ref().map(|list| list.digest),
+            Errand::Guide => self.guide.as_ref().map(|guide| guide.digest),
+        }
+    }
+
     /// Takes a new external list. Returns whether it is another than the one before.
     ///
     /// # Errors
@@ -200,7 +199,7 @@ impl Library {
     /// Why it is none, so that the one before stays.
     pub(super) fn take_list(
         &mut self,
-        document: Document,
+        document: &Document,
         config: &Config,
     ) -> Result<bool, String> {
         let Document {
@@ -209,9 +208,9 @@ impl Library {
             validators,
         } = document;
         if let Some(list) = &mut self.list
-            && list.digest == digest
+            && list.digest == *digest
         {
-            list.validators = validators;
+            list.validators = validators.clone();
             return Ok(false);
         }
         let encoding = if bytes.starts_with(GZIP_MAGIC) {
@@ -219,7 +218,7 @@ impl Library {
         } else {
             ""
         };
-        let bytes = decode_content(encoding, &bytes, DOCUMENT_BYTES_MAX)
+        let bytes = decode_content(encoding, bytes, DOCUMENT_BYTES_MAX)
             .map_err(|error| error.to_string())?;
         let text = text::decode(&bytes);
         if !playlist::is_list(&text) {
@@ -227,8 +226,8 @@ impl Library {
         }
         self.list = Some(List {
             text: text.into(),
-            digest,
-            validators,
+            digest: *digest,
+            validators: validators.clone(),
         });
         self.read(config);
         Ok(true)
@@ -239,21 +238,26 @@ impl Library {
     /// # Errors
     ///
     /// Why it is none, so that the one before stays.
-    pub(super) fn take_guide(&mut self, document: Document) -> Result<bool, String> {
+    pub(super) fn take_guide(&mut self, document: &Document) -> Result<bool, String> {
         let Some(guide) = self.catalogue.guide().cloned() else {
             return Ok(false);
         };
+        if let Some(kept) = &mut self.guide
+            && kept.digest == document.digest
+        {
+            kept.validators = document.validators.clone();
+            return Ok(false);
+        }
         if document.bytes.is_empty() {
             return Err("it is empty".to_owned());
         }
-        let before = self.guide.as_ref().map(|kept| kept.digest);
         self.guide = Some(KeptGuide {
             guide,
-            bytes: document.bytes.into(),
+            bytes: document.bytes.as_slice().into(),
             digest: document.digest,
-            validators: document.validators,
+            validators: document.validators.clone(),
         });
-        Ok(before != Some(document.digest))
+        Ok(true)
     }
 
     /// The playlist with links that begin with `base`; `None` if there is nothing in it.

@@ -10,8 +10,8 @@ use crate::limits::POOL_UNIT_BYTES;
 impl Router {
     /// From now on `config` holds, where it can for running streams too.
     ///
-    /// What a stream was begun with stays: its interface, its socket's buffer, its ring and its flush interval. Where to
-    /// listen is not looked at here.
+    /// What a stream was begun with stays: its interface, its socket's buffer, its ring and its flush interval. Where
+    /// to listen is not looked at here.
     pub fn reconfigure(&mut self, config: Rc<Config>) {
         let pool = &self.shared.pool;
         pool.resize(config.pool_buffers_max.saturating_mul(POOL_UNIT_BYTES));
@@ -23,6 +23,7 @@ impl Router {
                 pool.bytes_max()
             );
         }
+        self.watch_overdraft();
         let before = std::mem::replace(&mut self.shared.config, config);
         self.restart_errands(&before);
         let Self {

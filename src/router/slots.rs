@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::access::Logged;
-use super::desk::Form;
+use super::calls::Form;
 use super::errand::Errand;
 use super::flow::PauseFlag;
 use super::record::Record;
@@ -170,6 +170,19 @@ impl ChannelSlot {
                 .iter()
                 .any(|subscriber| subscriber.gate == Gate::Waiting),
         }
+    }
+
+    /// Until when it stays although nobody listens; unset while somebody does.
+    pub fn lingers_until(&self, shared: &Shared) -> Option<Instant> {
+        let since = self.lingering_since?;
+        Some(since + shared.config.channel_linger)
+    }
+
+    /// When a turn is needed although no edge comes.
+    pub fn deadline(&self, shared: &Shared) -> Instant {
+        let own = self.channel.deadline(shared);
+        self.lingers_until(shared)
+            .map_or(own, |until| own.min(until))
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod library;
 mod live;
+mod news;
 mod resource;
 mod rtsp;
 mod status;
@@ -13,9 +14,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Router;
+use super::errand::Errand;
 use crate::area::Worker;
 use crate::config::Config;
-use crate::net::Net;
+use crate::limits::OVERDRAFT_WAIT;
+use crate::net::clock;
 use crate::net::mio::MioNet;
 use crate::net::tls::TlsConfig;
 use crate::net::{Listener, Place};
@@ -36,9 +39,13 @@ struct Bench {
 
 impl Bench {
     fn new(config: Config) -> Self {
+        let worker = Worker::alone(clock::now(), 0).expect("memory");
+        Self::of(worker, config)
+    }
+
+    fn of(worker: Worker, config: Config) -> Self {
         let tls = TlsConfig::load(None).expect("settings");
         let net = MioNet::new(tls).expect("a poll");
-        let worker = Worker::alone(net.now(), 0).expect("memory");
         let mut router = Router::new(Box::new(net), Rc::new(config), worker);
         let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
         socket.set_nonblocking(true).expect("it does not block");
@@ -257,6 +264,33 @@ fn body_that_ends_with_the_connection_is_whole() {
 }
 
 #[test]
+fn playlist_that_ends_with_a_reset_is_answered_with_502() {
+    let mut bench = Bench::new(Config::default());
+    for (resets, status) in [(false, "200 OK"), (true, "502 Bad Gateway")] {
+        let client = bench.client();
+        write(
+            &client,
+            &bench.request("GET", "/a.m3u8", "Connection: close\r\n\r\n"),
+        );
+        let origin = bench.accept();
+        bench.read(&origin, "\r\n\r\n");
+        write(&origin, "HTTP/1.0 200 OK\r\n\r\n#EXTM3U\nb\n");
+        // So that the router has read it all.
+        bench.tick();
+        let abrupt = resets.then_some(Duration::ZERO);
+        let socket = socket2::SockRef::from(&origin);
+        socket.set_linger(abrupt).expect("a socket");
+        drop(origin);
+        let answer = bench.read_to_end(&client);
+        let status = format!("HTTP/1.1 {status}\r\n");
+        assert!(
+            answer.replace("HTTP/1.0", "HTTP/1.1").starts_with(&status),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
 fn early_response_to_an_upload_arrives() {
     let mut bench = Bench::new(Config::default());
     let client = bench.client();
@@ -402,6 +436,91 @@ fn playlist_that_outgrows_the_memory_is_answered_with_503() {
     );
     let answer = bench.read_to_end(&client);
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+}
+
+/// A client that has stopped reading a body without end, and its origin, which has sent until nobody took more.
+fn paused(bench: &mut Bench) -> (TcpStream, TcpStream) {
+    let client = bench.client();
+    write(&client, &bench.request("GET", "/live", "\r\n"));
+    let origin = bench.accept();
+    bench.read(&origin, "\r\n\r\n");
+    // In chunks it is not left to a pipe, which would hold little.
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    write(&origin, head);
+    bench.read(&client, "\r\n\r\n");
+    write(&origin, "fffffff\r\n");
+    let pauses = bench.router.shared.stats.backpressure_events;
+    while bench.router.shared.stats.backpressure_events == pauses {
+        let sent = (&origin).write(&[0; 64 << 10]);
+        assert!(sent.is_ok_and(|bytes| bytes > 0), "it is not paused");
+        bench.tick();
+    }
+    (client, origin)
+}
+
+/// Lets the time be over that an overdrawn pool is watched.
+fn end_overdraft(bench: &mut Bench) {
+    let now = bench.router.shared.now;
+    let overdraft = bench.router.overdraft.as_mut();
+    let until = &mut overdraft.expect("the pool is overdrawn").until;
+    assert!(*until > now + OVERDRAFT_WAIT / 2);
+    *until = now;
+    bench.tick();
+}
+
+#[test]
+fn whoever_takes_nothing_gives_way_when_a_reload_has_left_too_little_memory() {
+    let mut bench = Bench::new(Config::default());
+    let (client, _origin) = paused(&mut bench);
+    let (reader, _other_origin) = paused(&mut bench);
+    // Whatever those two take, there is too little.
+    let others: Vec<PacketMut> = (0..128)
+        .filter_map(|_| bench.router.shared.pool.take(2048))
+        .collect();
+    bench.router.reconfigure(Rc::new(poor()));
+    let sent = bench.router.shared.stats.to_clients.bytes;
+    let mut some = [0; 64 << 10];
+    while bench.router.shared.stats.to_clients.bytes == sent {
+        assert!((&reader).read(&mut some).is_ok_and(|bytes| bytes > 0));
+        bench.tick();
+    }
+    let holds = |bench: &Bench| {
+        let clients = bench.router.clients.iter();
+        let held = clients.filter(|(_, sink)| sink.client.held_bytes() > 0);
+        held.count()
+    };
+    assert_eq!(holds(&bench), 2);
+    end_overdraft(&mut bench);
+    let end = (&client).read_to_end(&mut Vec::new());
+    let error = end.expect_err("it is not whole");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert_eq!(holds(&bench), 1, "who has taken some stays");
+    // It is his turn when nothing has been under way to him any more.
+    for _ in 0..TICKS_MAX {
+        if holds(&bench) > 0 {
+            end_overdraft(&mut bench);
+        }
+    }
+    assert_eq!(bench.router.shared.stats.reclaims, 2);
+    assert!(bench.router.clients.is_empty());
+    drop(others);
+    end_overdraft(&mut bench);
+    assert!(bench.router.overdraft.is_none());
+}
+
+#[test]
+fn no_more_clients_give_way_after_a_reload_than_have_to() {
+    let mut bench = Bench::new(Config::default());
+    let _clients = [(); 3].map(|()| paused(&mut bench));
+    let held_bytes = bench.router.shared.pool.held_bytes();
+    let config = Config {
+        pool_buffers_max: held_bytes / crate::limits::POOL_UNIT_BYTES - 1,
+        ..Config::default()
+    };
+    bench.router.reconfigure(Rc::new(config));
+    end_overdraft(&mut bench);
+    assert_eq!(bench.router.clients.len(), 2);
+    assert!(bench.router.overdraft.is_none());
 }
 
 #[test]

@@ -70,13 +70,17 @@ fn run(seed: u64) -> Coverage {
             world.borrow_mut().parts_at = stopped;
             router.stop();
         }
-        while let Some((_, order)) = orders.next_if(|(after, _)| now >= began + *after) {
-            let drain = orders::give(*order, &mut router, &scenario, &world, &mut place);
+        while let Some(plan) = orders.next_if(|plan| plan.is_due(&router, began, now)) {
+            let drain = orders::give(plan.order, &mut router, &scenario, &world, &mut place);
             let drain = drain.expect("listening");
             if stopped.is_none() && drain.is_some() {
                 (stopped, drained) = (Some(now), drain);
             }
         }
+        if let Some(plan) = orders.peek() {
+            plan.prepare(&router, &mut world.borrow_mut());
+        }
+        world.borrow_mut().called_at = orders.peek().map(|plan| plan.latest(began));
         router.tick().expect("a tick");
         if world.borrow().polls.is_multiple_of(64) {
             check_facts(&mut router);
@@ -131,6 +135,10 @@ fn listener(address: SocketAddr) -> Listener {
 /// Seeds of one test, unless `FLOWGATE_SEEDS` says otherwise.
 const SEEDS: u64 = 200;
 
+/// Seeds beyond the usual range that are run each time, since they have found something: media over UDP for which a full
+/// pool made no room, and the end of it left in the socket.
+const RARE: &[u64] = &[5118, 7823];
+
 /// Runs one range of seeds; a failing seed is named, and `FLOWGATE_SEED` replays it.
 fn run_seeds(lane: u64) {
     let number = |name| {
@@ -143,7 +151,11 @@ fn run_seeds(lane: u64) {
         Some(_) => return,
         None => {
             let count = number("FLOWGATE_SEEDS").map_or(SEEDS, |all| all.div_ceil(LANES));
-            (0..count).map(|index| index * LANES + lane).collect()
+            let range = (0..count).map(|index| index * LANES + lane);
+            let rare = RARE.iter().copied();
+            range
+                .chain(rare.filter(|seed| seed % LANES == lane))
+                .collect()
         }
     };
     let mut coverage = Coverage::new();
@@ -277,7 +289,9 @@ const WANTED: &[&str] = &[
     "resized",
     "moved",
     "drained",
-    "ordered while clients wait",
+    "moved while clients wait",
+    "drained while clients wait",
+    "drained while a channel lingers",
 ];
 
 #[test]

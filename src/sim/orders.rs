@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::media::{Expected, Rng};
 use super::net::SimNet;
 use super::oracles::SLACK;
-use super::peers::Peer;
+use super::peers::{Leave, Peer};
 use super::scenario::{Scenario, group};
 use super::world::{Faults, Socket, World};
 use super::{TIME_MAX, listener};
@@ -32,6 +32,65 @@ pub(super) enum Order {
     Drain { limit: Duration, backlog: bool },
 }
 
+/// An order, and when it comes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    /// Since the run began.
+    after: Duration,
+    /// It comes when a channel has been left by all who watched it, if one has within [`LINGERING_WAIT`].
+    waits_for_lingering: bool,
+    pub(super) order: Order,
+}
+
+/// How long an order waits for a channel that lingers.
+const LINGERING_WAIT: Duration = Duration::from_secs(10);
+
+impl Plan {
+    /// Whether the order is to be given.
+    pub(super) fn is_due(&self, router: &Router, began: Instant, now: Instant) -> bool {
+        let is_in_time = self.waits_for_lingering && router_lingers(router);
+        now >= self.latest(began) || (is_in_time && now >= began + self.after)
+    }
+
+    /// Has the clients of a channel leave, should the order wait for that.
+    pub(super) fn prepare(&self, router: &Router, world: &mut World) {
+        let now = world.now;
+        if !self.waits_for_lingering || now < world.began + self.after || router_lingers(router) {
+            return;
+        }
+        let Some((_, slot)) = router.channels().iter().next() else {
+            return;
+        };
+        for subscriber in &slot.subscribers {
+            let sink = router.clients().get(subscriber.client);
+            let peer = sink.and_then(|sink| world.accepted.get(&sink.client.socket()).copied());
+            let Some(peer) = peer else {
+                continue;
+            };
+            if let Some(Peer::Client(client)) = &mut world.peers[peer]
+                && client.leave.is_none_or(|(at, _)| at > now)
+            {
+                client.leave = Some((now, Leave::Reset));
+                world.wake(peer, now);
+            }
+        }
+    }
+
+    /// When it is given in any case.
+    pub(super) fn latest(&self, began: Instant) -> Instant {
+        let wait = match self.waits_for_lingering {
+            true => LINGERING_WAIT,
+            false => Duration::ZERO,
+        };
+        began + self.after + wait
+    }
+}
+
+fn router_lingers(router: &Router) -> bool {
+    let mut channels = router.channels().iter();
+    channels.any(|(_, slot)| slot.lingering_since.is_some())
+}
+
 /// A drain that was ordered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Drained {
@@ -40,9 +99,9 @@ pub(super) struct Drained {
     until: Instant,
 }
 
-/// Draws what will be ordered, and when, for a pool that begins with `units`. A pool never changes from small to
-/// large: what may be asked of it depends on that.
-pub(super) fn draw(seed: u64, units: usize) -> Vec<(Duration, Order)> {
+/// Draws what will be ordered, and when, for a pool that begins with `units` and channels that linger or not. A pool
+/// never changes from small to large: what may be asked of it depends on that.
+pub(super) fn draw(seed: u64, units: usize, lingers: bool) -> Vec<Plan> {
     let mut rng = Rng::new(seed ^ 0x0bde);
     if !rng.one_in(3) {
         return Vec::new();
@@ -52,24 +111,35 @@ pub(super) fn draw(seed: u64, units: usize) -> Vec<(Duration, Order)> {
         256..4096 => (256, 4095),
         _ => (4096, 16_384),
     };
-    let mut at = Duration::ZERO;
-    let mut orders = Vec::new();
-    for number in 0..rng.count(1, 6) {
-        at += rng.millis(50, 3000);
-        orders.push((
-            at,
-            match rng.one_in(2) {
+    let mut after = Duration::ZERO;
+    let mut plans = Vec::new();
+    // Few channels linger of themselves, and early.
+    let waits_for_lingering = lingers && rng.one_in(4);
+    let reloads = match waits_for_lingering {
+        true => 0,
+        false => rng.count(1, 6),
+    };
+    for number in 0..reloads {
+        after += rng.millis(50, 3000);
+        plans.push(Plan {
+            after,
+            waits_for_lingering: false,
+            order: match rng.one_in(2) {
                 true => Order::Resize(rng.count(least, most)),
                 false => Order::Move(5141 + number as u16),
             },
-        ));
+        });
     }
-    if rng.one_in(2) {
+    if waits_for_lingering || rng.one_in(2) {
         let limit = rng.pick(&[Duration::ZERO, Duration::from_secs(2), 2 * TIME_MAX]);
         let backlog = rng.one_in(2);
-        orders.push((at + rng.millis(50, 3000), Order::Drain { limit, backlog }));
+        plans.push(Plan {
+            after: after + rng.millis(50, 3000),
+            waits_for_lingering,
+            order: Order::Drain { limit, backlog },
+        });
     }
-    orders
+    plans
 }
 
 /// Gives an order, as a worker does between two ticks. Clients connect at `place`. The order itself touches no stream.
@@ -114,13 +184,20 @@ fn obey(
         }
         Order::Move(port) => {
             note("moved");
-            rush(&mut world.borrow_mut());
+            if rush(&mut world.borrow_mut()) {
+                note("moved while clients wait");
+            }
             place.set_port(port);
             router.relisten(vec![listener(*place)])?;
         }
         Order::Drain { limit, backlog } => {
             note("drained");
-            rush(&mut world.borrow_mut());
+            if router_lingers(router) && !limit.is_zero() {
+                note("drained while a channel lingers");
+            }
+            if rush(&mut world.borrow_mut()) && backlog && !limit.is_zero() {
+                note("drained while clients wait");
+            }
             let told = router.shared().now;
             let until = told + limit;
             let parts_at = if backlog { until } else { told };
@@ -132,12 +209,10 @@ fn obey(
     Ok(None)
 }
 
-/// Clients connect in the very moment before an order, which finds them waiting to be accepted.
-fn rush(world: &mut World) {
-    for _ in 0..world.rng.count(0, 2) {
-        let Some(peer) = world.ambush.pop() else {
-            return;
-        };
+/// Clients connect in the very moment before an order, which finds them waiting to be accepted. Says whether any do.
+fn rush(world: &mut World) -> bool {
+    let count = world.rng.count(0, 2).min(world.rush.len());
+    for peer in world.rush.split_off(world.rush.len() - count) {
         let begin = world.now;
         if let Some(Peer::Client(client)) = &mut world.peers[peer] {
             client.begin = begin;
@@ -147,8 +222,8 @@ fn rush(world: &mut World) {
             client.expected = Expected::Channel(0);
         }
         world.act(peer);
-        world.note("ordered while clients wait");
     }
+    count > 0
 }
 
 /// A router that drains waits for nothing that has no end of its own.

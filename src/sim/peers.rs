@@ -189,6 +189,13 @@ impl Client {
         matches!(self.pace, Pace::Fast)
     }
 
+    /// How long it takes from the first byte of its request to the last.
+    pub(super) fn sending_time(&self) -> Duration {
+        let (bytes, pause) = self.piece;
+        let pieces = self.request.len().div_ceil(bytes.max(1)) as u32;
+        pause * pieces.saturating_sub(1)
+    }
+
     fn act(&mut self, index: usize, world: &mut World) -> Option<Instant> {
         if self.ended.is_some() {
             return None;

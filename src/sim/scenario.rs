@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::media::{Expected, Rng};
-use super::orders::{self, Order};
+use super::orders::{self, Order, Plan};
 use super::peers::{Client, Leave, Pace, Peer, Sender};
 use super::rtsp::{STUN_ADDRESS, Stun, draw_plays};
 use super::web::draw_web;
@@ -16,7 +16,7 @@ pub(super) struct Scenario {
     pub(super) config: Config,
     pub(super) stop_at: Option<Duration>,
     /// What the router is told while it serves.
-    pub(super) orders: Vec<(Duration, Order)>,
+    pub(super) orders: Vec<Plan>,
     /// The pool is large enough that nobody who reads may lose anything.
     pub(super) roomy: bool,
 }
@@ -110,16 +110,19 @@ pub(super) fn draw(seed: u64, world: &mut World) -> Scenario {
         draw_plays(rng.count(1, 8), marathon, units < 256, &mut rng, world);
     }
     for _ in 0..if channels > 0 { rng.count(0, 6) } else { 0 } {
-        let mut client = Client::new(world.now, Vec::new(), Expected::Page);
-        draw_behaviour(&mut client, marathon, &mut rng);
-        (client.piece, client.leave) = ((usize::MAX, Duration::ZERO), None);
-        let peer = world.add_peer(Peer::Client(client), None);
+        let peer = draw_spare(marathon, &mut rng, world);
         world.ambush.push(peer);
+    }
+    let lingers = !config.channel_linger.is_zero() && config.channels_lingering_max > 0;
+    let orders = orders::draw(seed, units, lingers);
+    for _ in 0..if channels > 0 { 2 * orders.len() } else { 0 } {
+        let peer = draw_spare(marathon, &mut rng, world);
+        world.rush.push(peer);
     }
     Scenario {
         config,
         stop_at: rng.one_in(8).then(|| rng.millis(100, 8000)),
-        orders: orders::draw(seed, units),
+        orders,
         roomy: units >= 4096,
     }
 }
@@ -133,16 +136,24 @@ impl Scenario {
     /// Whether a reload changes the pool, which then may hold more than it is allowed.
     pub(super) fn is_resized(&self) -> bool {
         let mut orders = self.orders.iter();
-        orders.any(|(_, order)| matches!(order, Order::Resize(_)))
+        orders.any(|plan| matches!(plan.order, Order::Resize(_)))
     }
 
     fn units(&self) -> impl Iterator<Item = usize> {
-        let ordered = self.orders.iter().filter_map(|(_, order)| match order {
-            Order::Resize(units) => Some(*units),
+        let ordered = self.orders.iter().filter_map(|plan| match plan.order {
+            Order::Resize(units) => Some(units),
             _ => None,
         });
         ordered.chain([self.config.pool_buffers_max])
     }
+}
+
+/// A client that has yet to be sent somewhere.
+fn draw_spare(marathon: bool, rng: &mut Rng, world: &mut World) -> usize {
+    let mut client = Client::new(world.now, Vec::new(), Expected::Page);
+    draw_behaviour(&mut client, marathon, rng);
+    (client.piece, client.leave) = ((usize::MAX, Duration::ZERO), None);
+    world.add_peer(Peer::Client(client), None)
 }
 
 fn draw_sender(channel: usize, marathon: bool, rng: &mut Rng, world: &mut World) {

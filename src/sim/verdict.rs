@@ -9,7 +9,7 @@ use super::scenario::Scenario;
 use super::web::{Excuses, Replies, judge_replies};
 use super::world::World;
 use crate::client::Ended as ClientEnded;
-use crate::limits::POOL_UNIT_BYTES;
+use crate::limits::{HEAD_WAIT, POOL_UNIT_BYTES};
 use crate::router::Router;
 
 /// The bytes that the status has counted are those that were delivered.
@@ -101,7 +101,7 @@ pub(super) fn judge(
             continue;
         };
         let Some(connection) = &world.connections[peer] else {
-            let unused = world.ambush.contains(&peer);
+            let unused = world.ambush.contains(&peer) || world.rush.contains(&peer);
             assert!(unused || stopped.is_some(), "client {peer} never connected");
             continue;
         };
@@ -294,6 +294,7 @@ fn judge_return(
         Some(200) => "stream",
         Some(503) => return "503",
         Some(404) => return "404",
+        Some(408) if client.sending_time() >= HEAD_WAIT => return "408",
         None => return "no answer",
         Some(other) => panic!("client {peer} got {other}"),
     };

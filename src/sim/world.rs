@@ -204,6 +204,8 @@ pub(super) struct World {
     pub(super) fed_until: HashMap<usize, Instant>,
     /// Clients that have yet to be sent somewhere.
     pub(super) ambush: Vec<usize>,
+    /// Clients that connect in the moment before an order.
+    pub(super) rush: Vec<usize>,
     /// The pool had no buffer for a datagram, which leaves a hole.
     pub(super) overrun: bool,
     /// What every channel's sender has sent, by sequence.
@@ -229,6 +231,8 @@ pub(super) struct World {
     order: u64,
     pub(super) hot: Vec<SocketId>,
     pub(super) late: Vec<SocketId>,
+    /// When the supervisor next calls, so that nobody waits any longer.
+    pub(super) called_at: Option<Instant>,
     /// Where clients connect.
     pub(super) listener: Option<SocketId>,
     /// From when on the router may leave those who wait at a listener: it ends, or another process takes them.
@@ -268,6 +272,7 @@ impl World {
             accepted: HashMap::new(),
             fed_until: HashMap::new(),
             ambush: Vec::new(),
+            rush: Vec::new(),
             overrun: false,
             promise: Duration::ZERO,
             promise_alone: Duration::ZERO,
@@ -285,6 +290,7 @@ impl World {
             order: 0,
             hot: Vec::new(),
             late: Vec::new(),
+            called_at: None,
             listener: None,
             parts_at: None,
             units: 0,
@@ -538,13 +544,15 @@ impl World {
         loop {
             self.run_due(events);
             self.collect(events);
-            if !events.is_empty() || until.is_some_and(|until| self.now >= until) {
+            let is_over = |at: Option<Instant>| at.is_some_and(|at| self.now >= at);
+            if !events.is_empty() || is_over(until) || is_over(self.called_at) {
                 break;
             }
             if !self.hot.is_empty() || !self.late.is_empty() {
                 continue;
             }
-            match [self.next_at(), until].into_iter().flatten().min() {
+            let next = [self.next_at(), until, self.called_at];
+            match next.into_iter().flatten().min() {
                 Some(next) => self.now = self.now.max(next),
                 None => {
                     self.quiet = true;

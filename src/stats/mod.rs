@@ -44,7 +44,7 @@ pub struct Stats {
     pub rejoins_failed: u64,
     /// Datagrams lost because the pool had no buffer for them.
     pub packets_overrun: u64,
-    /// Times a queue was cut short to let a channel go on.
+    /// Times a queue was cut short to let a channel go on, or its client had to give way after a reload.
     pub reclaims: u64,
     /// Loop passes.
     pub ticks: u64,

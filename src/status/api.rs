@@ -1,7 +1,7 @@
 //! The calls that change something, and who may make them (server spec §10.5).
 //!
-//! Bodies are those of the compatible router, byte for byte. Status codes are what HTTP asks for: 405 for a wrong method,
-//! 404 for a client that is not there (server spec §17.8).
+//! Bodies are those of the compatible router, byte for byte. Status codes are what HTTP asks for: 405 for a wrong
+//! method, 404 for a client that is not there (server spec §17.8).
 
 use super::json::Json;
 use crate::proto::url;

@@ -2,8 +2,9 @@
 //!
 //! Bytes and milliseconds unless said otherwise. Nothing secret is ever put in here: these facts leave the process.
 //!
-//! A worker that is replaced has two processes for a while. Each publishes what it has *now*; [`WorkerFacts::join`] makes
-//! one of them. What only grows is not published but kept in the [area](crate::area), where it outlives processes.
+//! A worker that is replaced has two processes for a while. Each publishes what it has *now*; [`WorkerFacts::join`]
+//! makes one of them. What only grows is not published but kept in the [area](crate::area), where it outlives
+//! processes.
 
 use super::codec::{Codec, Fields};
 use crate::area::{Counters, WorkerRecord};

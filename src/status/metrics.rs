@@ -1,7 +1,7 @@
 //! The facts in the text format of Prometheus, version 0.0.4.
 //!
-//! Names follow its conventions: a prefix, base units, `_total` for what only grows. Where the JSON has the same number,
-//! it is the same number. Counters of a worker count all its processes since the program's start, those of a
+//! Names follow its conventions: a prefix, base units, `_total` for what only grows. Where the JSON has the same
+//! number, it is the same number. Counters of a worker count all its processes since the program's start, those of a
 //! channel begin when it is joined.
 
 use std::fmt::Write;
@@ -230,7 +230,7 @@ const WORKER_METRICS: &[Metric<WorkerFacts>] = &[
     (
         "reclaims_total",
         "counter",
-        "Queues cut short to make room for a channel.",
+        "Queues cut short to make room, and clients that held too much after a reload.",
         |worker| worker.stats.reclaims,
     ),
     (

@@ -46,17 +46,18 @@
 //! `completions`, `copied`, `eagain`, `enobufs`, `batch`), `pool` and `controlPool` (`total`, `free`, `used`, `max`,
 //! `expansions`, `exhaustions`, `shrinks`, `utilization`; in units of 1536 bytes), and beyond the compatible router
 //! `restarts`, `connections`, `channels`, `upstreams`, `droppedPackets`, `backpressureEvents`. What zero-copy sending
-//! counts (`completions`, `copied`) and what our pool does not do (`expansions`, `shrinks`) is 0. Counters go on from one
-//! process to the next. While a worker is replaced it has two processes: they are told as one worker with the `pid` of the
-//! new one, and a client's `workerPid` is that of its own.
+//! counts (`completions`, `copied`) and what our pool does not do (`expansions`, `shrinks`) is 0. Counters go on from
+//! one process to the next. While a worker is replaced it has two processes: they are told as one worker with the
+//! `pid` of the new one, and a client's `workerPid` is that of its own.
 //!
 //! **A channel**: `workerId`, `group` (`address:port`), `source` and `interface` (empty if none), `subscribers`,
 //! `bitrate` (bits per second), `receivedPackets`, `receivedBytes`, `lost`, `reordered`, `recovered`, `late`,
 //! `duplicates`, `overrun` (lost for want of a buffer), `joinAgeMs`, `lingering` (flag), `lingeringMs`.
 //!
-//! **An upstream**: `workerId`, `clientId` (empty if its client has gone), `address` (`scheme://host[:port]`, no secrets),
-//! `state` (as that of a client), `transport` (`tcp`, `tls`, `interleaved`, `udp`), `bytesInFlight` (brought, and not yet
-//! taken by its client), `uploadBytes` (of the request, not yet taken by it), `paused` (flag), `ageMs`.
+//! **An upstream**: `workerId`, `clientId` (empty if its client has gone), `address` (`scheme://host[:port]`, no
+//! secrets), `state` (as that of a client), `transport` (`tcp`, `tls`, `interleaved`, `udp`), `bytesInFlight`
+//! (brought, and not yet taken by its client), `uploadBytes` (of the request, not yet taken by it), `paused` (flag),
+//! `ageMs`.
 
 pub mod api;
 pub mod codec;

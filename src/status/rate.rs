@@ -23,8 +23,8 @@ impl Rate {
         }
     }
 
-    /// The count stands at `bytes` now. Returns bytes per second since it was last looked at, or a second ago if that is
-    /// longer; 0 within the first second.
+    /// The count stands at `bytes` now. Returns bytes per second since it was last looked at, or a second ago if that
+    /// is longer; 0 within the first second.
     pub fn note(&mut self, bytes: u64, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.since);
         if elapsed >= WINDOW {

@@ -180,7 +180,7 @@ impl Crew {
             .members
             .iter()
             .filter(|other| other.post == post && other.process != process)
-            .filter(|other| !matches!(other.phase, Phase::Draining { .. }))
+            .filter(|other| !other.is_draining())
             .map(|other| other.process)
             .collect();
         for other in before {
@@ -209,7 +209,7 @@ impl Crew {
             return Ok(false);
         };
         let Member { post, phase, .. } = self.members.swap_remove(index);
-        if let State::Stopping { .. } = self.state {
+        if self.is_stopping() {
             log::info!("Worker {post} (pid {process}) {exit}");
             return Ok(true);
         }
@@ -221,7 +221,7 @@ impl Crew {
         let is_filled = self
             .members
             .iter()
-            .any(|other| other.post == post && !matches!(other.phase, Phase::Draining { .. }));
+            .any(|other| other.post == post && !other.is_draining());
         match phase {
             // Its successor serves, or its post is no more.
             Phase::Draining { .. } => {}
@@ -262,7 +262,7 @@ impl Crew {
             .members
             .iter()
             .filter(|member| member.post >= workers)
-            .filter(|member| !matches!(member.phase, Phase::Draining { .. }))
+            .filter(|member| !member.is_draining())
             .map(|member| member.process)
             .collect();
         for process in dismissed {
@@ -352,7 +352,7 @@ impl Crew {
 
     /// Whether all were told to end and have.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self.state, State::Stopping { .. }) && self.members.is_empty()
+        self.is_stopping() && self.members.is_empty()
     }
 
     /// Whether all are told to end.
@@ -374,7 +374,7 @@ impl Crew {
     pub(super) fn active(&self) -> Vec<ProcessId> {
         let active = self.members.iter();
         active
-            .filter(|member| !matches!(member.phase, Phase::Draining { .. }))
+            .filter(|member| !member.is_draining())
             .map(|member| member.process)
             .collect()
     }
@@ -383,7 +383,7 @@ impl Crew {
     pub(super) fn draining(&self) -> Vec<ProcessId> {
         let draining = self.members.iter();
         draining
-            .filter(|member| matches!(member.phase, Phase::Draining { .. }))
+            .filter(|member| member.is_draining())
             .map(|member| member.process)
             .collect()
     }
@@ -526,6 +526,11 @@ fn is_crowded(members: &[Member], post: usize) -> bool {
 }
 
 impl Member {
+    /// Whether it takes no clients any more.
+    fn is_draining(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. })
+    }
+
     /// When it has had its time.
     fn kill_at(&self, all_at: Option<Instant>) -> Option<Instant> {
         all_at.or(match self.phase {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `crew` | what is to be done about the workers: pure |
 //! | `restarts` | how often a crashed worker is restarted: pure |
+//! | `interfaces` | which that are named do not exist |
 //! | `reload` | a new configuration, all or nothing |
 //! | `message` | what supervisor and workers say to each other |
 //! | `worker` | what a worker does |
@@ -24,6 +25,7 @@
 mod companion;
 mod crew;
 mod failure;
+mod interfaces;
 mod message;
 mod reload;
 mod restarts;
@@ -52,6 +54,7 @@ use crate::sys::signal::{Signal, Signals};
 pub use companion::{Accompanied, Companion};
 use crew::{Action, Crew};
 pub use failure::Failure;
+pub use interfaces::unknown_interfaces;
 use message::{Heard, Order, Report};
 pub use worker::Worker;
 
@@ -269,8 +272,8 @@ impl Supervisor {
         }
     }
 
-    /// Ends everything soon, or at once if that is under way. Whoever connects from now on is refused: the workers close
-    /// what they have of the ports, and here is the rest.
+    /// Ends everything soon, or at once if that is under way. Whoever connects from now on is refused: the workers
+    /// close what they have of the ports, and here is the rest.
     fn stop(&mut self, now: Instant, actions: &mut Vec<Action>) {
         if !self.crew.is_stopping() {
             self.notifier.stopping("stopping");

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::Supervisor;
 use super::crew::Action;
+use super::interfaces::unknown_interfaces;
 use super::message::{Change, Order};
 use crate::area::Seat;
 use crate::cli::Loaded;
@@ -110,7 +111,8 @@ impl Supervisor {
             text,
             authorities,
         } = prepared;
-        for problem in &loaded.problems {
+        let doubts = unknown_interfaces(&loaded.config);
+        for problem in loaded.problems.iter().chain(&doubts) {
             log::log!(problem.level(), "{problem}");
         }
         tell_what_takes_a_restart(&self.loaded.config, &loaded.config);
@@ -130,6 +132,7 @@ impl Supervisor {
         pid_file.commit(&mut self.pid_file);
         // What is not wanted any more is closed here, so that it is over when the last worker gives it up.
         self.listeners = listeners;
+        self.area.begin_generation();
         self.crew.set_drain(self.config.drain_timeout);
         for process in self.crew.draining() {
             self.tell(process, &Order::ReopenAccessLog);

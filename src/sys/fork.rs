@@ -51,7 +51,7 @@ pub enum Fork {
 /// `Unsupported` in a process with several threads, of which the child would have only one, with the locks of the
 /// others held for ever; otherwise what `fork` reports.
 pub fn fork() -> io::Result<Fork> {
-    if std::fs::read_dir("/proc/self/task")?.take(2).count() != 1 {
+    if !is_alone()? {
         let text = "a process with several threads cannot be copied";
         return Err(io::Error::new(io::ErrorKind::Unsupported, text));
     }
@@ -63,6 +63,30 @@ pub fn fork() -> io::Result<Fork> {
             Ok(Fork::Child)
         }
         child => Ok(Fork::Parent(ProcessId(child))),
+    }
+}
+
+/// Whether this process has one thread.
+fn is_alone() -> io::Result<bool> {
+    match std::fs::read_dir("/proc/self/task") {
+        Ok(threads) => Ok(threads.take(2).count() == 1),
+        // Nothing is mounted there, as in many a chroot.
+        Err(_) => is_alone_without_proc(),
+    }
+}
+
+/// As [`is_alone`]. It asks for something that a process with one thread has already and another cannot have
+/// (unshare(2)); containers often forbid the call, so it comes second.
+fn is_alone_without_proc() -> io::Result<bool> {
+    // SAFETY: the flag changes nothing where the call succeeds, and no memory is involved.
+    match check(unsafe { libc::unshare(libc::CLONE_THREAD) }) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        Err(error) => {
+            let text =
+                format!("neither /proc nor unshare tells how many threads there are: {error}");
+            Err(io::Error::new(error.kind(), text))
+        }
     }
 }
 

@@ -31,13 +31,16 @@ impl Pipe {
     ///
     /// # Errors
     ///
-    /// What `pipe2` reports: no descriptor left.
+    /// What `pipe2` reports: no descriptor left. What `splice` reports where it is forbidden or does not exist, so
+    /// that nothing gets into a pipe that it could not get out of again.
     pub fn new(capacity_bytes: usize) -> io::Result<Self> {
         let mut ends = [-1; 2];
         // SAFETY: `ends` has room for the two descriptors that the call fills in.
         check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
         // SAFETY: the kernel has just returned both, and nothing else owns them.
         let [read_end, write_end] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
+        // To move nothing succeeds wherever there is such a call.
+        splice(read_end.as_fd(), write_end.as_fd(), 0)?;
         let fd = write_end.as_raw_fd();
         let capacity_bytes = grow(write_end.as_fd(), capacity_bytes).or_else(|_| {
             // SAFETY: `fd` is open, and the command takes no pointer.

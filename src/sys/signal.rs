@@ -69,8 +69,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Routes `wanted` into a pipe, which replaces an earlier one, and ignores SIGPIPE and `ignored`. The rest of
-    /// [`Signal::ALL`] gets back the effect that the system gives it.
+    /// Routes `wanted` into a pipe, which replaces an earlier one, and ignores SIGPIPE, SIGXFSZ and `ignored`. The rest
+    /// of [`Signal::ALL`] gets back the effect that the system gives it.
     ///
     /// What has arrived since a fork is kept if it is wanted.
     ///
@@ -91,7 +91,10 @@ impl Signals {
             };
             set_action(signal.number(), handler)?;
         }
-        set_action(libc::SIGPIPE, libc::SIG_IGN)?;
+        // A log that has grown to the limit of a file's size fails to be written, which is no reason to die.
+        for error_instead in [libc::SIGPIPE, libc::SIGXFSZ] {
+            set_action(error_instead, libc::SIG_IGN)?;
+        }
         let wanted = wanted.iter().fold(0, |bits, signal| bits | signal.bit());
         if PENDING.fetch_and(wanted, Ordering::SeqCst) & wanted != 0 {
             wake();

@@ -202,20 +202,17 @@ impl Batch {
             self.senders
                 .resize(BATCH_MAX, unsafe { MaybeUninit::zeroed().assume_init() });
         }
-        let mut parts = [[libc::iovec {
-            iov_base: ptr::null_mut(),
-            iov_len: 0,
-        }; PARTS]; BATCH_MAX];
-        // SAFETY: zero is a valid `mmsghdr`: no name, no parts, no control data.
-        let mut messages: [libc::mmsghdr; BATCH_MAX] =
-            unsafe { MaybeUninit::zeroed().assume_init() };
+        // Only what is wanted is written at all: clearing the rest would cost more than all that follows.
+        let mut parts = [const { MaybeUninit::<[libc::iovec; PARTS]>::uninit() }; BATCH_MAX];
+        let mut messages = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH_MAX];
         let bodies = run.chunks_exact_mut(layout.body);
         let overflows = self.overflow.chunks_exact_mut(OVERFLOW_BYTES);
         let places = self.aside.iter_mut().zip(bodies).zip(overflows);
+        let mut senders = self.senders.iter_mut();
         for ((message, parts), ((aside, body), overflow)) in
             messages.iter_mut().zip(&mut parts).zip(places).take(wanted)
         {
-            *parts = [
+            let parts = parts.write([
                 libc::iovec {
                     iov_base: aside.as_mut_ptr().cast(),
                     iov_len: layout.aside,
@@ -228,23 +225,24 @@ impl Batch {
                     iov_base: overflow.as_mut_ptr().cast(),
                     iov_len: overflow.len(),
                 },
-            ];
+            ]);
+            // SAFETY: zero is a valid `mmsghdr`: no name, no parts, no control data.
+            let message = message.write(unsafe { MaybeUninit::zeroed().assume_init() });
             message.msg_hdr.msg_iov = parts.as_mut_ptr();
             message.msg_hdr.msg_iovlen = PARTS as _;
-        }
-        if with_senders {
-            for (message, sender) in messages.iter_mut().zip(&mut self.senders) {
+            if with_senders && let Some(sender) = senders.next() {
                 message.msg_hdr.msg_name = (&raw mut *sender).cast();
                 message.msg_hdr.msg_namelen =
                     size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             }
         }
-        // SAFETY: the first `wanted` messages point at `parts`, which point at disjoint areas of `self` and
-        // `run`, and at `senders` or no name; all of them outlive the call, and their lengths are those of the areas.
+        // SAFETY: the first `wanted` messages are written. They point at `parts`, which point at disjoint areas of
+        // `self` and `run`, and at `senders` or no name; all of them outlive the call, and their lengths are those of
+        // the areas.
         let received = check(unsafe {
             libc::recvmmsg(
                 fd.as_raw_fd(),
-                messages.as_mut_ptr(),
+                messages.as_mut_ptr().cast(),
                 wanted as libc::c_uint,
                 libc::MSG_DONTWAIT as _,
                 ptr::null_mut(),
@@ -252,7 +250,8 @@ impl Batch {
         })? as usize;
         self.count = received.min(wanted);
         for (len, message) in self.lens.iter_mut().zip(&messages).take(self.count) {
-            *len = message.msg_len as usize;
+            // SAFETY: the first `wanted` messages were written above, and `count` is no more.
+            *len = unsafe { message.assume_init_ref() }.msg_len as usize;
         }
         Ok(self.count)
     }

@@ -15,7 +15,7 @@ use crate::limits::{
     FAST_BODY_PIECE_WAIT, HEAD_TRICKLE_FACTOR, PIPE_BYTES, PIPED_BODY_BYTES_MIN,
     UPSTREAM_BYTES_PER_TURN, UPSTREAM_READ_BYTES, UPSTREAM_READ_BYTES_FAST,
 };
-use crate::net::{Edge, Io, PipeId, SocketId, Writer};
+use crate::net::{Edge, Io, PipeId, SocketId, Writer, is_unannounced_end};
 use crate::pool::{Charge, Packet};
 use crate::proto::http::{Action, Exchange, Session, SessionError};
 use crate::proto::origin::Scheme;
@@ -416,8 +416,9 @@ impl HttpUpstream {
             Ok(Io::Done(count)) => count,
             Ok(Io::Blocked) => return None,
             Err(error) => {
-                let is_mere_end = error.kind() == io::ErrorKind::UnexpectedEof;
-                match is_mere_end && self.session.finish_unannounced(&mut self.actions) {
+                match is_unannounced_end(&error)
+                    && self.session.finish_unannounced(&mut self.actions)
+                {
                     true => self.apply(None, shared, outcomes),
                     false => self.break_off(error, outcomes),
                 }

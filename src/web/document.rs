@@ -3,14 +3,11 @@
 use std::io::Write;
 use std::rc::Rc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use sha2::{Digest, Sha256};
 
 use super::Settings;
-use super::text::{attribute, json_string, push_lean, sha256_hex};
+use super::text::{attribute, hash_source, json_string, push_lean, sha256_hex};
 
 /// What a page is put together from.
 #[derive(Debug)]
@@ -139,9 +136,9 @@ fn lean(sources: &[&str]) -> String {
 }
 
 fn policy(sources: &Sources, parts: &Parts, config: &str) -> String {
-    let source = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
-    let scripts = [config, &parts.early, &parts.script].map(source).join(" ");
-    let style = source(&parts.style);
+    let scripts = [config, &parts.early, &parts.script].map(hash_source);
+    let scripts = scripts.join(" ");
+    let style = hash_source(&parts.style);
     let (more, rest) = (sources.script_sources, sources.policy);
     format!(
         "default-src 'none'; script-src {scripts}{more}; style-src {style}; {rest}; manifest-src 'self'; \
@@ -163,6 +160,10 @@ mod tests {
     use flate2::read::GzDecoder;
 
     use super::super::sources::{PLAYER, STATUS};
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use sha2::{Digest, Sha256};
+
     use super::*;
 
     /// Both pages, and what they may weigh on their way, in bytes.

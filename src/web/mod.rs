@@ -12,6 +12,7 @@
 mod asset;
 mod document;
 mod manifest;
+mod refusal;
 mod sources;
 mod text;
 
@@ -19,6 +20,7 @@ use std::rc::Rc;
 
 pub use asset::{Asset, AssetBody, asset, unpack};
 pub use document::Document;
+pub use refusal::{refusal, refusal_policy};
 
 /// What the pages are told of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

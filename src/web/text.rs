@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 /// `text` as a JSON string with its quotes. `<`, `>` and `&` are escaped too, so that it can stand in a script.
@@ -24,7 +26,7 @@ pub(super) fn json_string(text: &str) -> String {
     out
 }
 
-/// `text` as it stands between the double quotes of an attribute.
+/// `text` as it stands between the double quotes of an attribute, or between tags.
 pub(super) fn attribute(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('"', "&quot;")
@@ -44,6 +46,11 @@ pub(super) fn push_lean(out: &mut String, source: &str) {
             out.push('\n');
         }
     }
+}
+
+/// The source expression that lets a style or script with this text into a page (CSP3 §2.3.1).
+pub(super) fn hash_source(text: &str) -> String {
+    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
 }
 
 /// SHA-256 in lower-case hexadecimal (FIPS 180-4).

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use self::peer::{Effect, Peer};
 use self::shared::Shared;
+use super::complain;
 use super::options::ServerOptions;
 use super::output::Output;
 use super::turns::{Place, Turns};
@@ -40,6 +41,8 @@ pub struct Slot {
 pub struct Server {
     listener: Watched,
     accept_retry_at: Option<Instant>,
+    /// The last attempt to accept has failed, and that has been said.
+    accepting_fails: bool,
     peers: Arena<Slot>,
     turns: Turns<Slot>,
     shared: Shared,
@@ -66,6 +69,7 @@ impl Server {
         let server = Self {
             listener: Watched::new(listener),
             accept_retry_at: None,
+            accepting_fails: false,
             peers: Arena::new(),
             turns: Turns::default(),
             shared: Shared::new(net, options, tls, output),
@@ -146,6 +150,7 @@ impl Server {
             }
             match self.shared.net.accept(self.listener.id) {
                 Ok(Io::Done(accepted)) => {
+                    self.accepting_fails = false;
                     let peer = Peer::new(accepted, &mut self.shared);
                     let socket = accepted.socket;
                     let id = self.peers.insert(Slot {
@@ -163,7 +168,9 @@ impl Server {
                     return;
                 }
                 Err(error) => {
-                    log::warn!("probe: accepting fails: {error}");
+                    if !std::mem::replace(&mut self.accepting_fails, true) {
+                        complain(&format!("accepting fails and is tried again: {error}"));
+                    }
                     self.accept_retry_at = Some(now + ACCEPT_RETRY);
                     return;
                 }

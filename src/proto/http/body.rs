@@ -84,11 +84,9 @@ impl Body {
                 received
             }
             State::Length { .. } | State::UntilClose => {
-                let left = self.opaque_bytes().unwrap_or(0);
-                let bytes = left.min(input.len() as u64);
-                self.skip(bytes);
-                push_part(parts, 0..bytes as usize);
-                Ok(bytes as usize)
+                let bytes = self.take_opaque(input.len());
+                push_part(parts, 0..bytes);
+                Ok(bytes)
             }
         }
     }
@@ -120,6 +118,13 @@ impl Body {
             State::Chunked(_) => Err(BodyError::CutShort { left: None }),
             State::Failed(error) => Err(error),
         }
+    }
+
+    /// Passes over those of the next `len` bytes that need not be looked at, and tells how many.
+    pub fn take_opaque(&mut self, len: usize) -> usize {
+        let bytes = self.opaque_bytes().unwrap_or(0).min(len as u64);
+        self.skip(bytes);
+        bytes as usize
     }
 
     /// How many further bytes may be passed on without being looked at, in either [`Relay`] form; never 0.

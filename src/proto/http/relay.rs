@@ -117,7 +117,8 @@ impl Forward<'_> {
 
 /// Whether the page that a link stood on was asked for with a password in its URL, which is for its own upstream.
 fn names_password(referer: &[u8]) -> bool {
-    memchr::memchr(b'@', referer).is_some() && str::from_utf8(referer).is_ok_and(url::has_password)
+    memchr::memchr2(b'@', b'%', referer).is_some()
+        && str::from_utf8(referer).is_ok_and(url::has_password)
 }
 
 /// A response head as it goes to the client, but for what depends on the client's connection.
@@ -238,12 +239,8 @@ pub(super) fn framing_headers<'a>(
 
 /// What `Connection` names (RFC 9110 §7.6.1) besides what never gets further anyway; mostly nothing.
 fn nominated<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<&'a [u8]> {
-    let goes_further = |element: &&[u8]| {
-        !element.eq_ignore_ascii_case(b"close")
-            && !CONNECTION_HEADERS
-                .iter()
-                .any(|listed| element.eq_ignore_ascii_case(listed.as_bytes()))
-    };
+    let goes_further =
+        |element: &&[u8]| !lists(&["close"], element) && !lists(&CONNECTION_HEADERS, element);
     headers
         .filter(|(name, _)| name.eq_ignore_ascii_case("connection"))
         .flat_map(|(_, value)| list_elements(value))
@@ -259,8 +256,11 @@ fn is_end_to_end(name: &str, nominated: &[&[u8]]) -> bool {
             .any(|nominated| nominated.eq_ignore_ascii_case(name.as_bytes()))
 }
 
-fn lists(names: &[&str], name: &str) -> bool {
-    names.iter().any(|listed| listed.eq_ignore_ascii_case(name))
+fn lists(names: &[&str], name: impl AsRef<[u8]>) -> bool {
+    let name = name.as_ref();
+    names
+        .iter()
+        .any(|listed| listed.as_bytes().eq_ignore_ascii_case(name))
 }
 
 fn push_status_line(bytes: &mut Vec<u8>, minor_version: u8, head: &ResponseHead<'_>) {

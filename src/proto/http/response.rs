@@ -1,19 +1,22 @@
 //! The head of an HTTP/1 response: status line and headers (RFC 9112 §2, §4, §5).
 //!
 //! Lenient where servers are known to be careless and nothing can be smuggled by it: lines may end in a
-//! bare LF, the reason phrase may be missing, any minor version will do. Where the body ends is the concern
+//! bare LF, the reason phrase may be missing, any minor version will do, and `ICY` for HTTP/1.0. Where the body ends is the concern
 //! of `framing`, what the status means that of the caller.
 
 use super::headers::Headers;
 use super::lines::{self, HeadError, StartLine};
 
-/// What every status line begins with.
+/// What a status line begins with.
 const HTTP_NAME: &[u8] = b"HTTP/";
+/// What SHOUTcast servers begin theirs with, in place of a version. All else is as in HTTP/1.0, and radio stations in
+/// channel lists are often such servers.
+const ICY_NAME: &[u8] = b"ICY ";
 
 /// A response head; everything in it points into the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseHead<'a> {
-    /// The `x` of `HTTP/1.x`, 0 to 9.
+    /// The `x` of `HTTP/1.x`, 0 to 9; 0 for `ICY`.
     pub minor_version: u8,
     /// The status code, 100 to 999. Below 200 it is an interim response and another head follows
     /// (RFC 9110 §15.2).
@@ -69,7 +72,8 @@ impl<'a> StartLine<'a> for StatusLine<'a> {
 
     /// A server of something else must not keep us waiting for a line end that its protocol may not have.
     fn check_unfinished(line: &[u8]) -> Result<(), HeadError> {
-        if line.iter().zip(HTTP_NAME).all(|(sent, name)| sent == name) {
+        let may_be = |name: &[u8]| line.iter().zip(name).all(|(sent, name)| sent == name);
+        if may_be(HTTP_NAME) || may_be(ICY_NAME) {
             Ok(())
         } else {
             Err(HeadError::Malformed("not a status line"))
@@ -77,11 +81,14 @@ impl<'a> StartLine<'a> for StatusLine<'a> {
     }
 
     fn decode(line: &'a [u8]) -> Result<Self, HeadError> {
-        if !line.starts_with(HTTP_NAME) {
-            return Err(HeadError::Malformed("not a status line"));
-        }
         let (version, behind) = lines::split_at_space(line);
-        let minor_version = lines::decode_minor_version(version)?;
+        let minor_version = if line.starts_with(HTTP_NAME) {
+            lines::decode_minor_version(version)?
+        } else if line.starts_with(ICY_NAME) {
+            0
+        } else {
+            return Err(HeadError::Malformed("not a status line"));
+        };
         let (status, reason) = lines::split_at_space(behind.unwrap_or_default());
         let &[
             hundreds @ b'1'..=b'9',
@@ -224,7 +231,7 @@ mod tests {
     #[test]
     fn what_does_not_begin_as_http_is_refused_at_once() {
         for input in [
-            "ICY 200 OK",
+            "ICE",
             "R",
             "http/1.1",
             "HTTq",
@@ -234,8 +241,18 @@ mod tests {
         ] {
             assert!(matches!(error(input), HeadError::Malformed(_)), "{input:?}");
         }
-        for input in ["", "H", "HTTP/", "HTTP/1.1 200 OK\r\n\r"] {
+        for input in ["", "H", "HTTP/", "HTTP/1.1 200 OK\r\n\r", "I", "ICY 200"] {
             assert_eq!(decode_response(input.as_bytes()), Ok(None), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn answer_of_a_radio_server_is_one_of_http_1_0() {
+        let (head, _) = complete(b"ICY 200 OK\r\nicy-name:Radio\r\n\r\nmp3");
+        assert_eq!((head.minor_version, head.status), (0, 200));
+        assert_eq!(head.headers.get("icy-name"), Some("Radio"));
+        for line in ["ICY\r\n\r\n", "ICY OK\r\n\r\n", "ICYx 200 OK\r\n\r\n"] {
+            assert!(matches!(error(line), HeadError::Malformed(_)), "{line:?}");
         }
     }
 

@@ -208,9 +208,9 @@ impl Session {
     /// The connection has ended without the announcement that TLS asks for. Returns whether that is the end of the
     /// response, and appends what it means to `actions` then.
     ///
-    /// By RFC 9112 §9.8 a body that only the end of the connection delimits is complete only with the announcement. Many
-    /// servers never send one, and browsers do not mind, so a playlist is taken whose text itself shows no cut: then
-    /// nothing but whole lines can be missing, as always in a list that is asked for again and again.
+    /// By RFC 9112 §9.8 a body that only the end of the connection delimits is complete only with the announcement.
+    /// Many servers never send one, and browsers do not mind, so a playlist is taken whose text itself shows no cut:
+    /// then nothing but whole lines can be missing, as always in a list that is asked for again and again.
     pub fn finish_unannounced(&mut self, actions: &mut Vec<Action>) -> bool {
         let State::Collecting(collecting) = &mut self.state else {
             return false;
@@ -326,9 +326,7 @@ impl Session {
             body, opaque: true, ..
         } = &mut self.state
         {
-            let left = body.opaque_bytes().unwrap_or(0);
-            let len = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
-            body.skip(len as u64);
+            let len = body.take_opaque(bytes.len());
             if len > 0 {
                 actions.push(Action::Body(offset..offset + len));
             }
@@ -625,7 +623,7 @@ mod tests {
                 Err(SessionError::HeadCut),
             ),
             (
-                "ICY 200 OK\r\n\r\n",
+                "RTSP/1.0 200 OK\r\n\r\n",
                 false,
                 Err(SessionError::Head(HeadError::Malformed(
                     "not an HTTP status line",

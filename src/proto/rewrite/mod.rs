@@ -13,6 +13,7 @@ pub mod content;
 pub mod cookie;
 pub mod playlist;
 pub mod token;
+mod variables;
 
 use std::str;
 
@@ -82,7 +83,8 @@ impl Links {
     /// The link through this server to an absolute URL, as it stands in a playlist.
     ///
     /// `None` if there is none and the URL is to stay as it is: another scheme than `http` and `https`
-    /// (`data:`, `skd:`, `rtsp:` …), `https` without support, an authority that cannot be parsed, or a link that would exceed [`LINK_BYTES_MAX`].
+    /// (`data:`, `skd:`, `rtsp:` …), `https` without support, an authority that cannot be parsed, or a link that
+    /// would exceed [`LINK_BYTES_MAX`].
     pub fn map(&self, absolute_url: &str) -> Option<String> {
         self.write(&self.base, Reference::parse(absolute_url), None)
     }
@@ -394,6 +396,9 @@ mod tests {
             let expected = "http://tv.home:5140/tv/http/h:81/l/s.ts";
             assert_eq!(link.as_deref(), Some(expected), "{reference}");
         }
+        let cookie = links().rewrite_set_cookie(b"a=b; Path=/l", &hidden);
+        let expected = b"a=b; Path=/tv/http/h:81/l";
+        assert_eq!(cookie.as_deref(), Some(&expected[..]));
     }
 
     proptest! {

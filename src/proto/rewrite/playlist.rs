@@ -1,10 +1,11 @@
 //! M3U and HLS playlists (RFC 8216) of an upstream: every reference becomes a link through this server.
 //!
 //! A playlist is taken as bytes, line by line. What is not a reference leaves as it came: line ends, comments,
-//! a byte order mark, NUL, text that is not UTF-8. Variables (`EXT-X-DEFINE`) are not substituted.
+//! a byte order mark, NUL, text that is not UTF-8.
 
 use std::fmt;
 
+use super::variables::Variables;
 use super::{Links, visible};
 use crate::proto::origin::HttpUrl;
 use crate::proto::reference::Reference;
@@ -82,10 +83,9 @@ pub fn is_playlist_path(target: &str) -> bool {
     let target = target.as_bytes();
     let path_bytes = memchr::memchr2(b'?', b'#', target).unwrap_or(target.len());
     let path = target.get(..path_bytes).unwrap_or_default();
-    [&b".m3u"[..], b".m3u8"].into_iter().any(|extension| {
-        let begin = path.len().checked_sub(extension.len());
-        let end = begin.and_then(|begin| path.get(begin..));
-        end.is_some_and(|end| end.eq_ignore_ascii_case(extension))
+    let extension = memchr::memrchr(b'.', path).and_then(|at| path.get(at + 1..));
+    extension.is_some_and(|extension| {
+        extension.eq_ignore_ascii_case(b"m3u") || extension.eq_ignore_ascii_case(b"m3u8")
     })
 }
 
@@ -162,6 +162,8 @@ pub fn keeps_response_header(name: &str) -> bool {
 ///   has a URI (`URI`, any name in `-URI`, `X-ASSET-LIST`) is rewritten, commented-out ones too; `#EXTINF`,
 ///   which has a title instead of attributes, is not.
 /// - Any other line that is not empty is a reference. Blanks before it are dropped, those behind it stay.
+/// - Variables (`variables.rs`) are filled in where a reference means nothing without their values, and else left to
+///   the player.
 /// - References that cannot be mapped ([`Links::map_reference`]) leave their line or value as it was.
 ///
 /// Lines keep their number, order and ends.
@@ -181,7 +183,7 @@ pub fn rewrite_playlist(
     }
     let document = visible(playlist_url);
     let document = Reference::parse(&document);
-    let map = |reference: &[u8]| links.resolve(&links.base, reference, &document);
+    let mut variables = Variables::new(playlist_url.query());
     let mut rewritten = Vec::with_capacity(body.len() * 2);
     let lines = match body.strip_prefix(BYTE_ORDER_MARK) {
         Some(behind) => {
@@ -191,6 +193,11 @@ pub fn rewrite_playlist(
         None => body,
     };
     for line in lines.split_inclusive(|&byte| byte == b'\n') {
+        variables.note(line);
+        let map = |reference: &[u8]| {
+            let reference = variables.fill_in(reference)?;
+            links.resolve(&links.base, &reference, &document)
+        };
         rewrite_line(line, map, &mut rewritten);
         if rewritten.len() > REWRITTEN_BYTES_MAX {
             return Err(PlaylistError::GrowsTooLong {
@@ -269,7 +276,7 @@ fn names_uri(name: &[u8]) -> bool {
 
 /// Length of the value that `text` begins with, quotes included. A quote that is not closed is part of a plain
 /// value.
-fn value_bytes(text: &[u8]) -> usize {
+pub(super) fn value_bytes(text: &[u8]) -> usize {
     let plain = || {
         let end = text
             .iter()

@@ -39,6 +39,11 @@ pub enum Error {
     Message(MessageError),
     /// The server chose a transport that cannot be used.
     Transport(TransportError),
+    /// The media is what the description says, and that is not MPEG-TS.
+    Encoding {
+        /// Its name in RTP.
+        name: &'static str,
+    },
     /// No media came after PLAY.
     NoMedia {
         /// How long it was waited for.
@@ -79,6 +84,9 @@ impl fmt::Display for Error {
             Error::Redirect(error) => error.fmt(f),
             Error::Message(error) => error.fmt(f),
             Error::Transport(error) => error.fmt(f),
+            Error::Encoding { name } => {
+                write!(f, "server plays {name}, and only MPEG-TS can be passed on")
+            }
             Error::NoMedia { wait } => write!(f, "no media within {wait:?} of PLAY"),
             Error::Stalled { wait } => write!(f, "no media for {wait:?}"),
             Error::NoDuration => f.write_str("server names no end of the media"),

@@ -35,22 +35,22 @@
 //! - **Ports.** The session learns one number, the even port of RTP; RTCP has the next one.
 //!   [`transport::port_pairs`] lists what to try. A pair in use means the next pair, any other error means `None`.
 //!   A pair lives until `CloseSockets` or `Done`, also through a redirect.
-//! - **Media.** [`Slice`] says where the bytes are: in the input of the call, or in [`Session::joined`] for what arrived
-//!   in pieces. Both are good until the next `receive`. Media over TCP comes in order and is sent on as it is. Over
-//!   UDP, `Packet` is to be put in order (`reorder`); `Media` goes past that.
+//! - **Media.** [`Slice`] says where the bytes are: in the input of the call, or in [`Session::joined`] for what
+//!   arrived in pieces. Both are good until the next `receive`. Media over TCP comes in order and is sent on as it
+//!   is. Over UDP, `Packet` is to be put in order (`reorder`); `Media` goes past that.
 //! - **Reading datagrams.** Only while [`Session::datagrams_wanted`], behind the control connection in the same turn:
 //!   then nothing that comes before the answer to PLAY is lost. RTCP's socket is read and given likewise.
 //! - **End of input.** All that was received, on every socket, is given before `finish`.
-//! - **Pausing.** For media over TCP the control connection is not read while the client is full. The session is told, and
-//!   writes keep-alives meanwhile. After `close` there is no client, and nothing is to be paused. This is all the
-//!   pausing there is: PAUSE (RFC 2326 §10.6) is not sent. Its answer would stand behind the media that is not read,
-//!   and PLAY after it goes on elsewhere: at the present if the stream is live, and with a recording where the server
-//!   has stopped, or at the beginning, or nowhere, for servers differ. TCP goes on at the next byte.
+//! - **Pausing.** For media over TCP the control connection is not read while the client is full. The session is
+//!   told, and writes keep-alives meanwhile. After `close` there is no client, and nothing is to be paused. This is
+//!   all the pausing there is: PAUSE (RFC 2326 §10.6) is not sent. Its answer would stand behind the media that is
+//!   not read, and PLAY after it goes on elsewhere: at the present if the stream is live, and with a recording where
+//!   the server has stopped, or at the beginning, or nowhere, for servers differ. TCP goes on at the next byte.
 //! - **Unsent bytes.** A server that sends requests but does not read the answers could make the shell queue without
 //!   bound; it stops reading while [`UNSENT_BYTES_MAX`] bytes are unsent.
-//! - **The client and the sockets end apart.** `End` and `Failed` are about the client, which may be let go at once. The
-//!   session goes on until `Done`, at most some seconds, to end what the server holds for it. Before it closes, the
-//!   shell writes what the socket takes.
+//! - **The client and the sockets end apart.** `End` and `Failed` are about the client, which may be let go at once.
+//!   The session goes on until `Done`, at most some seconds, to end what the server holds for it. Before it closes,
+//!   the shell writes what the socket takes.
 //!
 //! | Module | Is |
 //! |---|---|

@@ -13,6 +13,29 @@ const DIGITS_MAX: usize = 9;
 /// Payload type of MPEG-TS (RFC 3551 §6).
 const MP2T: &str = "33";
 
+/// Encodings of a single picture or sound (RFC 3551 §6 and their own RFCs), which are no MPEG-TS.
+const ENCODINGS: [&str; 19] = [
+    "H264",
+    "H265",
+    "H263",
+    "H263-1998",
+    "AV1",
+    "VP8",
+    "VP9",
+    "JPEG",
+    "MP4V-ES",
+    "MPV",
+    "MPA",
+    "MP4A-LATM",
+    "mpeg4-generic",
+    "AC3",
+    "opus",
+    "PCMU",
+    "PCMA",
+    "L16",
+    "vnd.onvif.metadata",
+];
+
 /// What a description says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sdp<'a> {
@@ -20,6 +43,9 @@ pub struct Sdp<'a> {
     pub control: Option<&'a str>,
     /// Whether it speaks of MPEG-TS in RTP. A hint only.
     pub is_rtp: bool,
+    /// The encoding of the section that counts, if it is one of those known. A hint only: there are servers that send
+    /// MPEG-TS all the same.
+    pub encoding: Option<&'static str>,
     /// Length of the first `a=range:npt=` if it has an end, to the microsecond.
     pub duration: Option<Duration>,
 }
@@ -35,9 +61,11 @@ pub fn decode(body: &[u8]) -> Sdp<'_> {
         let range = line.strip_prefix("a=range:")?;
         range.trim_start().strip_prefix("npt=")
     });
+    let section = section(&lines);
     Sdp {
-        control: control(section(&lines)),
+        control: control(section),
         is_rtp: lines.iter().any(|line| says_rtp(line)),
+        encoding: section.iter().find_map(|line| encoding(line)),
         duration: range.and_then(decode_range),
     }
 }
@@ -85,6 +113,15 @@ fn says_rtp(line: &str) -> bool {
         .next()
         .is_some_and(|profile| profile.starts_with("RTP/"))
         && words.any(|word| word == MP2T)
+}
+
+/// `a=rtpmap:N NAME/RATE` with one of [`ENCODINGS`].
+fn encoding(line: &str) -> Option<&'static str> {
+    let map = line.strip_prefix("a=rtpmap:")?;
+    let name = map.split_ascii_whitespace().nth(1)?.split('/').next()?;
+    ENCODINGS
+        .into_iter()
+        .find(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// `m=` with a profile that is MPEG-TS without RTP, such as `MP2T/UDP`.
@@ -142,6 +179,31 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn encoding_is_told_where_it_is_known() {
+        for (text, expected) in [
+            (
+                "m=video 0 RTP/AVP 96\na=rtpmap:96 h265/90000\n",
+                Some("H265"),
+            ),
+            (
+                "m=audio 0 RTP/AVP 97\na=rtpmap:97 MPEG4-GENERIC/48000/2\n",
+                Some("mpeg4-generic"),
+            ),
+            ("m=video 0 RTP/AVP 96\na=rtpmap:96 X-TS/90000\n", None),
+            ("m=video 0 RTP/AVP 33\na=rtpmap:33 MP2T/90000\n", None),
+            // Of what is not played nothing is said.
+            (
+                "m=audio 0 RTP/AVP 0\na=rtpmap:0 PCMU/8000\nm=video 0 RTP/AVP 33\n",
+                None,
+            ),
+            ("a=rtpmap:", None),
+            ("", None),
+        ] {
+            assert_eq!(decode(text.as_bytes()).encoding, expected, "{text}");
+        }
+    }
 
     #[test]
     fn control_is_that_of_the_section_that_counts() {

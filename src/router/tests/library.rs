@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::limits::DOCUMENT_BYTES_MAX;
 use crate::playlist::DocumentAddress;
 
-const LIST: &str = "#EXTM3U\n#EXTINF:-1,A\nrtp://239.0.0.1\n";
+pub(super) const LIST: &str = "#EXTM3U\n#EXTINF:-1,A\nrtp://239.0.0.1\n";
 
 /// A router whose external list is on the origin, and a client that stays, since a bench is over with the last one.
 fn bench() -> (Bench, TcpStream) {
@@ -26,7 +26,7 @@ fn bench() -> (Bench, TcpStream) {
 }
 
 /// The connection on which something is asked for, once the request has come.
-fn asked(bench: &mut Bench, target: &str) -> TcpStream {
+pub(super) fn asked(bench: &mut Bench, target: &str) -> TcpStream {
     let origin = bench.accept();
     let request = bench.read(&origin, "\r\n\r\n");
     assert!(
@@ -36,7 +36,7 @@ fn asked(bench: &mut Bench, target: &str) -> TcpStream {
     origin
 }
 
-fn answer(origin: &TcpStream, head: &str, body: &str) {
+pub(super) fn answer(origin: &TcpStream, head: &str, body: &str) {
     let length = body.len();
     write(
         origin,
@@ -45,7 +45,7 @@ fn answer(origin: &TcpStream, head: &str, body: &str) {
 }
 
 /// Lets the router work until a service is there or not.
-fn settle(bench: &mut Bench, target: &str, is_there: bool) {
+pub(super) fn settle(bench: &mut Bench, target: &str, is_there: bool) {
     for _ in 0..super::TICKS_MAX {
         if bench
             .router
@@ -110,6 +110,44 @@ fn list_may_be_in_the_encoding_of_western_windows() {
         .write_all(&[head.as_bytes(), list].concat())
         .expect("sent");
     settle(&mut bench, "/T%C3%A9l%C3%A9", true);
+}
+
+#[test]
+fn whoever_says_who_asks_counts_before_the_list() {
+    let mut bench = Bench::new(Config::default());
+    let host = bench.origin.local_addr().expect("an address");
+    let config = Config {
+        services: format!("#EXTM3U\n#EXTINF:-1,Own\nhttp://tele:one@{host}/live/i.m3u8\n").into(),
+        ..Config::default()
+    };
+    bench.router.reconfigure(config.into());
+    let _witness = bench.client();
+    settle(&mut bench, "/Own", true);
+    // By RFC 7617: tele:one, me:two and tele:wrong.
+    let (listed, own, said) = ("dGVsZTpvbmU=", "bWU6dHdv", "dGVsZTp3cm9uZw==");
+    let header = format!("Authorization: Basic {said}\r\n");
+    for (target, headers, expected) in [
+        ("/Own".to_owned(), "", vec![listed]),
+        (format!("/http/{host}/live/a.ts"), "", vec![listed]),
+        (format!("/http/{host}/a.ts"), "", vec![]),
+        (format!("/http/me:two@{host}/live/a.ts"), "", vec![own]),
+        ("/Own".to_owned(), &*header, vec![said]),
+        (format!("/http/{host}/live/a.ts"), &*header, vec![said]),
+        (format!("/http/me:two@{host}/a.ts"), &*header, vec![said]),
+    ] {
+        let client = bench.client();
+        let request = format!("GET {target} HTTP/1.0\r\nHost: tv\r\n{headers}\r\n");
+        write(&client, &request);
+        let origin = bench.accept();
+        let request = bench.read(&origin, "\r\n\r\n");
+        let sent: Vec<&str> = request
+            .lines()
+            .filter_map(|line| line.strip_prefix("Authorization: Basic "))
+            .collect();
+        assert_eq!(sent, expected, "{target}: {request}");
+        answer(&origin, "200 OK\r\nConnection: close", "");
+        bench.read_to_end(&client);
+    }
 }
 
 #[test]

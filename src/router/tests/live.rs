@@ -14,8 +14,8 @@ const CHANNELS: usize = 64;
 /// What each of them brings at once.
 const DATAGRAMS: usize = 10;
 
-/// Packets of a transport stream, null packets all. Larger than usual, and so fewer: the queue in front of loopback counts
-/// datagrams, and is shared.
+/// Packets of a transport stream, null packets all. Larger than usual, and so fewer: the queue in front of loopback
+/// counts datagrams, and is shared.
 fn datagram() -> Vec<u8> {
     let mut packet = [0xff; 188];
     packet[..4].copy_from_slice(&[0x47, 0x1f, 0xff, 0x10]);

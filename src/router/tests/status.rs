@@ -1,6 +1,6 @@
 //! The status over real sockets: what viewers are told, and what they may ask for.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ fn a_viewer_is_told_at_once_and_every_second() {
     let began = bench.router.shared.now;
     let first = bench.read(&viewer, "\n\n");
     let (head, event) = first.split_once("\r\n\r\n").expect("a head");
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nConnection: keep-alive"), "{head}");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nConnection: close"), "{head}");
     assert!(event.starts_with("data: {\"serverStartTime\":"), "{event}");
     assert_eq!(field(event, "logsMode"), "full");
     assert!(bench.router.shared.now - began < EVENT_INTERVAL_MIN);
@@ -239,9 +239,57 @@ fn a_form_may_come_in_chunks() {
         let status = format!("HTTP/1.1 {expected}");
         assert!(answer.starts_with(&status), "{pieces}: {answer}");
     }
+    // It is refused once, and nothing of it is acted on.
+    let level = bench.router.worker.area().log_level();
+    let long = ["level=4&x=", &piece, &piece, &piece, &piece, &piece];
+    let answer = call_in_chunks(&mut bench, "PUT", "log-level", &long);
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    assert_eq!(bench.router.worker.area().log_level(), level);
     // One that needs none has it discarded.
     let answer = call_in_chunks(&mut bench, "POST", "clear-logs", &["a=b"]);
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+#[test]
+fn a_form_that_breaks_off_is_not_acted_on() {
+    let mut bench = Bench::new(Config::default());
+    let _witness = bench.client();
+    let level = bench.router.worker.area().log_level();
+    for (framing, sent) in [
+        ("Transfer-Encoding: chunked", "7\r\nlevel=4\r\nz\r\n"),
+        ("Transfer-Encoding: chunked", "7\r\nlevel=4z"),
+        ("Transfer-Encoding: chunked", "7\r\nlevel=4\r\n"),
+        ("Content-Length: 8", "level=4"),
+    ] {
+        let client = bench.client();
+        let request = format!("PUT /status/api/log-level HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n");
+        write(&client, &(request + sent));
+        client.shutdown(Shutdown::Write).expect("connected");
+        let answer = bench.read_to_end(&client);
+        let is_told = answer.starts_with("HTTP/1.1 400 ");
+        assert!(is_told || answer.is_empty(), "{sent}: {answer}");
+        assert_eq!(bench.router.worker.area().log_level(), level, "{sent}");
+    }
+}
+
+#[test]
+fn a_form_is_asked_for_where_its_client_waits_to_be_asked() {
+    let mut bench = Bench::new(Config::default());
+    let _witness = bench.client();
+    for (framing, form) in [
+        ("Content-Length: 7", "level=2"),
+        ("Transfer-Encoding: chunked", "7\r\nlevel=2\r\n0\r\n\r\n"),
+    ] {
+        let client = bench.client();
+        let head = "PUT /status/api/log-level HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n";
+        write(&client, &format!("{head}{framing}\r\n\r\n"));
+        let interim = bench.read(&client, "\r\n\r\n");
+        assert_eq!(interim, "HTTP/1.1 100 Continue\r\n\r\n");
+        write(&client, form);
+        let answer = bench.read_to_end(&client);
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    }
 }
 
 #[test]

@@ -121,7 +121,11 @@ impl Server {
     /// The router has closed: if it has read that the session is over, that is as it should be.
     fn note_end(&mut self, index: usize, world: &mut World) {
         let is_said = self.farewell_at.is_some_and(|at| self.sent >= at);
-        let is_read = world.connection(index).to_router.is_empty();
+        // Answers may follow it, which nobody needs any more.
+        let is_read = match self.bytes_read(index, world) {
+            Some(read) => self.farewell_at.is_some_and(|at| read >= at),
+            None => world.connection(index).to_router.is_empty(),
+        };
         let play = &mut world.plays[self.play];
         if play.finale == Finale::TearsDown && is_said && !play.log.torn_down {
             play.end(world.now);
@@ -150,12 +154,18 @@ impl Server {
         None
     }
 
-    /// Notes when the router has read that its keep-alives are refused. Behind TLS that cannot be seen.
+    /// How much of what was sent the router has read. Behind TLS that cannot be seen.
+    fn bytes_read(&self, index: usize, world: &mut World) -> Option<u64> {
+        let left = world.connection(index).to_router.len() as u64;
+        self.mirror.is_none().then(|| self.sent - left)
+    }
+
+    /// Notes when the router has read that its keep-alives are refused.
     fn note_refusal(&mut self, index: usize, world: &mut World) {
-        let (Some(at), Some(end), None) = (self.refused_at, self.refusal, &self.mirror) else {
+        let read = self.bytes_read(index, world);
+        let (Some(at), Some(end), Some(read)) = (self.refused_at, self.refusal, read) else {
             return;
         };
-        let read = self.sent - world.connection(index).to_router.len() as u64;
         let is_awaited = world.now - at < world.plays[self.play].patience() / 2;
         if read >= end && is_awaited {
             self.refusal_read_at.get_or_insert(world.now);
@@ -611,12 +621,9 @@ impl Server {
         None
     }
 
-    /// Whether media, and that it would come, has reached the router. Behind TLS that cannot be seen.
+    /// Whether media, and that it would come, has reached the router, where that can be seen.
     fn is_heard(&self, index: usize, world: &mut World) -> Option<bool> {
-        if self.mirror.is_some() {
-            return None;
-        }
-        let read = self.sent - world.connection(index).to_router.len() as u64;
+        let read = self.bytes_read(index, world)?;
         let play = &world.plays[self.play];
         let has_arrived = match play.transports {
             Transports::Tcp => true,

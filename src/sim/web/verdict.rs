@@ -1,6 +1,6 @@
 //! Whether the answers that one client got are those it had to get.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::peers::{Client, Ended};
 use super::super::world::World;
@@ -8,7 +8,7 @@ use super::exchange::{Fate, Flaw};
 use super::replies::{Done, Replies};
 use super::site::Reach;
 use crate::config::Config;
-use crate::limits::{BODY_WAIT, KEPT_ALIVE_WAIT};
+use crate::limits::{BODY_WAIT, HALF_CLOSED_WAIT, KEPT_ALIVE_WAIT};
 
 /// What may keep the router from doing all that it should for a client.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +63,11 @@ pub(in crate::sim) fn judge_replies(
                  {client:?}, {replies:?}"
             )
         };
+        // Who has closed its side may have left, and is not kept waiting.
+        let kept_waiting = |until: Instant| {
+            let since = exchange.asked_at.unwrap_or(client.begin);
+            client.half_closes && until.saturating_duration_since(since) >= HALF_CLOSED_WAIT
+        };
         match replies.done.get(index) {
             Some(done) if done.local => {
                 let allowed = match &fate {
@@ -71,7 +76,7 @@ pub(in crate::sim) fn judge_replies(
                 };
                 let late = exchange.upload.is_some() && (dawdles || !sent);
                 let excused = match done.status {
-                    503 => excuses.refuses || excuses.stopped,
+                    503 => excuses.refuses || excuses.stopped || kept_waiting(done.at),
                     408 => late || !sent,
                     // Its side is closed before its request is whole.
                     400 => !sent,
@@ -97,7 +102,7 @@ pub(in crate::sim) fn judge_replies(
                 assert!(!failed || part, "{}", context());
                 if fate == Fate::Whole && part {
                     let late = exchange.upload.is_some() && (dawdles || !sent);
-                    assert!(!stays || late, "{}", context());
+                    assert!(!stays || late || kept_waiting(at), "{}", context());
                 }
                 let is_upload = exchange.upload.is_some();
                 if is_upload && exchange.reply.early.is_none() && fate == Fate::Whole && stays {
@@ -124,7 +129,7 @@ pub(in crate::sim) fn judge_replies(
                 // However long it does not read, what was begun is brought to its end.
                 let uploads = exchange.upload.is_some();
                 let late = dawdles && (uploads || (index > 0 && !cut));
-                let excused = !stays || closed || !sent || late;
+                let excused = !stays || closed || !sent || late || kept_waiting(at);
                 assert!(fate != Fate::Whole || excused, "{}", context());
                 if cut && stays && fate != Fate::Whole {
                     notes.push("answer cut");

@@ -189,11 +189,20 @@ const views = {
 
   showCounts() {
     const { snapshot } = model;
-    const counts = [model.clients.size, model.channels.size, snapshot?.upstreams?.length ?? 0, snapshot?.workers?.length ?? 0, logView.bad];
+    const workers = snapshot?.workers ?? [];
+    const counts = [model.clients.size, model.channels.size, snapshot?.upstreams?.length ?? 0, workers.length, logView.bad];
+    const losing = [...model.channels.values()].filter((channel) => channel.isLosing).length;
+    const down = workers.filter((worker) => !worker.pid).length;
+    // What makes a count red, so that it is seen from every view.
+    const troubles = { channels: losing && t('losingHint', losing), workers: down && t('downHint', down) };
     counts.forEach((many, index) => {
-      const node = $('tab-' + this.names[index]).querySelector('.count');
+      const tab = $('tab-' + this.names[index]);
+      const node = tab.querySelector('.count');
       setText(node, many);
       node.hidden = many === 0;
+      const trouble = troubles[this.names[index]] || '';
+      setData(node, 'bad', String(trouble !== ''));
+      tab.title = trouble;
     });
   },
 };

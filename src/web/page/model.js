@@ -3,7 +3,7 @@
 const HISTORY_MS = 120_000;
 const TOTAL_HISTORY_MS = 300_000;
 const SAMPLE_MS = 900;
-// A client that lost packets counts as congested for so long after the last of them …
+// A client that lost packets counts as congested for so long after the last of them, a channel as losing …
 const CONGESTED_MS = 8_000;
 // … and one whose source was paused as throttled: between two pauses it is the same case.
 const THROTTLED_MS = 5_000;
@@ -171,7 +171,9 @@ const model = {
     for (const data of list) {
       const id = channelId(data);
       present.add(id);
-      const channel = this.channels.get(id) ?? { id, bitrate: new Series(HISTORY_MS) };
+      const channel = this.channels.get(id) ?? { id, bitrate: new Series(HISTORY_MS), lostAt: -Infinity };
+      if (channel.data && number(data.lost) > number(channel.data.lost)) channel.lostAt = now;
+      channel.isLosing = now - channel.lostAt < CONGESTED_MS;
       channel.data = data;
       channel.bitrate.push(now, number(data.bitrate) / 8);
       this.channels.set(id, channel);

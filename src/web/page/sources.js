@@ -7,7 +7,7 @@ const channelView = {
     this.table = new Table($('channel-table'), {
       name: 'channels',
       columns: [
-        { key: 'state', title: 'state', value: (channel) => channelState(channel.data), build: this.stateCell },
+        { key: 'state', title: 'state', value: (channel) => channelState(channel), build: this.stateCell },
         textColumn('group', 'group', (channel) => channel.data.group, (channel) => channelName(channel.data)),
         figure('subscribers', 'subscribers'),
         { key: 'bitrate', title: 'bitrate', value: (channel) => number(channel.data.bitrate), build: this.rateCell, numeric: true },
@@ -27,7 +27,7 @@ const channelView = {
     const tag = make('span', { class: 'tag' });
     cell.append(tag);
     return (channel) => {
-      const state = channelState(channel.data);
+      const state = channelState(channel);
       setText(tag, t(state));
       setData(tag, 'state', state);
     };
@@ -60,13 +60,17 @@ const channelView = {
   },
 };
 
-function channelState(data) {
+function channelState({ data, isLosing }) {
+  if (isLosing) return 'losing';
   if (data.lingering) return 'lingering';
   return number(data.receivedPackets) > 0 ? 'running' : 'joining';
 }
 
 function channelName(data) {
-  return (data.source ? `${data.source} → ` : '') + data.group + (data.interface ? ` (${data.interface})` : '');
+  const place = data.interface ? ` (${data.interface})` : '';
+  // Each worker receives a channel for its own clients, so the same one may be there several times.
+  const worker = model.snapshot?.workers?.length > 1 ? ` · ${t('worker')} ${data.workerId}` : '';
+  return (data.source ? `${data.source} → ` : '') + data.group + place + worker;
 }
 
 const upstreamView = {

@@ -10,6 +10,7 @@ use log::{debug, trace, warn};
 use super::super::super::mpegts;
 use super::super::super::rtp::{self, Datagram};
 use super::super::super::url::Host;
+use super::super::error::Error;
 use super::super::interleaved::{Buffer, Slice};
 use super::super::metadata::{MediaTransport, Payload};
 use super::super::rtcp;
@@ -123,7 +124,9 @@ impl Session {
             return self.keep_early(&bytes, kind);
         }
         self.note_media(now, &media, kind, actions);
-        actions.push(Action::Media(frame.part(payload)));
+        if self.announced {
+            actions.push(Action::Media(frame.part(payload)));
+        }
     }
 
     /// Keeps media until PLAY is answered: only then is known what it is of, and whether it is wanted at all.
@@ -146,8 +149,10 @@ impl Session {
             return;
         }
         self.timers.media = Some(now + STALL_WAIT);
-        self.announce(self.server.early_payload, actions);
-        actions.push(Action::Media(self.splitter.adopt(&early)));
+        self.announce(now, self.server.early_payload, actions);
+        if self.announced {
+            actions.push(Action::Media(self.splitter.adopt(&early)));
+        }
     }
 
     /// Takes a frame of the channel for RTCP.
@@ -187,14 +192,19 @@ impl Session {
             STALL_WAIT
         };
         self.timers.media = Some(now + wait);
-        self.announce(kind, actions);
+        self.announce(now, kind, actions);
     }
 
-    /// Says, the first time, that media begins, and what is known of it.
-    fn announce(&mut self, kind: Option<Payload>, actions: &mut Vec<Action>) {
-        if mem::replace(&mut self.announced, true) {
+    /// Says, the first time, that media begins, and what is known of it. Fails if it is not MPEG-TS, and the
+    /// description has said what else.
+    fn announce(&mut self, now: Instant, kind: Option<Payload>, actions: &mut Vec<Action>) {
+        if self.announced {
             return;
         }
+        if let (None, Some(name)) = (kind, self.server.encoding) {
+            return self.fail(now, Error::Encoding { name }, actions);
+        }
+        self.announced = true;
         let metadata = &mut self.server.metadata;
         metadata.payload = kind.or(metadata.payload.take());
         actions.push(Action::Playing(metadata.clone()));

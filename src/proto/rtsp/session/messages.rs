@@ -232,6 +232,7 @@ impl Session {
             .map(|control| RequestUrl::new(&url::resolve(base, control)));
         self.server.control = control.transpose()?;
         self.server.metadata.payload = description.is_rtp.then_some(Payload::Rtp);
+        self.server.encoding = description.encoding.filter(|_| !description.is_rtp);
         self.server.metadata.duration = description.duration;
         Ok(())
     }

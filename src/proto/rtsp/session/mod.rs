@@ -109,8 +109,8 @@ pub enum Action {
     },
     /// Write these bytes to the control connection, behind those before.
     Send(Vec<u8>),
-    /// Bind a pair of UDP sockets to `address`, trying [`port_pairs`](super::transport::port_pairs) of `random` in turn. Answer
-    /// with [`Session::sockets_opened`].
+    /// Bind a pair of UDP sockets to `address`, trying [`port_pairs`](super::transport::port_pairs) of `random` in
+    /// turn. Answer with [`Session::sockets_opened`].
     OpenSockets {
         /// An address of this host, or the wildcard.
         address: IpAddr,
@@ -232,6 +232,8 @@ struct Server {
     keep_alive: Method,
     answerer: Option<Answerer>,
     metadata: Metadata,
+    /// What it says to play instead of MPEG-TS.
+    encoding: Option<&'static str>,
     sender: Sender,
     /// Media that came before PLAY was answered, at most [`EARLY_BYTES_MAX`].
     early: Vec<u8>,
@@ -256,6 +258,7 @@ impl Server {
             keep_alive: Method::GetParameter,
             answerer: None,
             metadata: Metadata::default(),
+            encoding: None,
             sender: Sender::default(),
             early: Vec::new(),
             early_payload: None,

@@ -4,11 +4,15 @@
 //! itself can reach. Judged is the address that is about to be connected to, after name resolution: a name
 //! that resolves to something else the next time (DNS rebinding) gains nothing. Pure: nothing is resolved here.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod class;
+mod pattern;
 
-use super::listen::is_name;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
 use super::parse::Rejected;
+pub use class::Class;
+use pattern::Pattern;
 
 /// Entries of `--upstream-allow` and `--upstream-deny` together, at most; chosen.
 pub const POLICY_ENTRIES_MAX: usize = 256;
@@ -18,8 +22,8 @@ pub const POLICY_ENTRIES_MAX: usize = 256;
 /// One rule: **the last entry that matches decides**, in the order of the command line; where none
 /// matches, the default of the address's [`Class`] does. Public and private addresses are permitted by default,
 /// because sources stand in the Internet and in the LAN. This host, unless the client sits on it too, link-local
-/// addresses (where clouds keep their metadata and credentials) and groups are denied. The router's own listening sockets are always denied:
-/// such a request would come back.
+/// addresses (where clouds keep their metadata and credentials) and groups are denied. The router's own listening
+/// sockets are always denied: such a request would come back.
 ///
 /// An entry that is a name decides for every address the name resolves to; permitting one means to
 /// trust whoever answers for it in DNS.
@@ -32,37 +36,6 @@ pub struct UpstreamPolicy {
 enum Verdict {
     Allow,
     Deny,
-}
-
-/// The kinds of address that have a default, and are keywords of the patterns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// `loopback`: this host, as 127.0.0.0/8, ::1, the unspecified addresses or an address of its own.
-    Loopback,
-    /// `link-local`: 169.254.0.0/16 and fe80::/10.
-    LinkLocal,
-    /// `multicast`: 224.0.0.0/4, ff00::/8 and the broadcast address.
-    Multicast,
-    /// `private`: RFC 1918, 100.64.0.0/10 (RFC 6598), fc00::/7 (RFC 4193) and the former fec0::/10.
-    Private,
-    /// `public`: all others.
-    Public,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Pattern {
-    /// `*` or `all`.
-    All,
-    Class(Class),
-    /// Addresses whose first `prefix` bits are those of `network`, whose other bits are zero.
-    Network {
-        network: IpAddr,
-        prefix: u8,
-    },
-    /// A host name in lower case, without a dot at its end.
-    Name(String),
-    /// `*.` and this name: everything below it, not the name itself.
-    Below(String),
 }
 
 /// A destination that is not permitted; shows itself with the address and what to do about it.
@@ -159,11 +132,11 @@ impl UpstreamPolicy {
         own: &[SocketAddr],
         is_local: bool,
     ) -> Result<(), Denied> {
-        let canonical = canonical(address);
-        let is_own = |socket: &SocketAddr| self::canonical(socket.ip()) == canonical;
+        let canonical = class::canonical(address);
+        let is_own = |socket: &SocketAddr| class::canonical(socket.ip()) == canonical;
         let class = match own.iter().any(is_own) {
             true => Class::Loopback,
-            false => class_of(canonical),
+            false => Class::of(canonical),
         };
         let denied = |reason| {
             Err(Denied {
@@ -187,113 +160,6 @@ impl UpstreamPolicy {
             Some((Verdict::Deny, pattern)) => denied(Reason::Entry(pattern.to_string())),
             None if class.is_permitted() || is_local && class == Class::Loopback => Ok(()),
             None => denied(Reason::Class(class)),
-        }
-    }
-}
-
-impl Class {
-    const ALL: [Class; 5] = [
-        Class::Loopback,
-        Class::LinkLocal,
-        Class::Multicast,
-        Class::Private,
-        Class::Public,
-    ];
-
-    fn keyword(self) -> &'static str {
-        match self {
-            Class::Loopback => "loopback",
-            Class::LinkLocal => "link-local",
-            Class::Multicast => "multicast",
-            Class::Private => "private",
-            Class::Public => "public",
-        }
-    }
-
-    /// The default.
-    fn is_permitted(self) -> bool {
-        matches!(self, Class::Private | Class::Public)
-    }
-}
-
-impl Pattern {
-    fn parse(text: &str) -> Option<Pattern> {
-        let lower = text.to_ascii_lowercase();
-        if lower == "*" || lower == "all" {
-            return Some(Pattern::All);
-        }
-        if let Some(class) = Class::ALL
-            .into_iter()
-            .find(|class| class.keyword() == lower)
-        {
-            return Some(Pattern::Class(class));
-        }
-        if let Some((address, prefix)) = lower.split_once('/') {
-            // `from_str` alone would take a sign.
-            let is_number = prefix.bytes().all(|byte| byte.is_ascii_digit());
-            let prefix = prefix.parse().ok().filter(|_| is_number)?;
-            return network(parse_address(address)?, prefix);
-        }
-        if let Some(address) = parse_address(&lower) {
-            return network(address, bits(address));
-        }
-        let (name, below) = match lower.strip_prefix("*.") {
-            Some(name) => (name, true),
-            None => (lower.as_str(), false),
-        };
-        let name = name.strip_suffix('.').unwrap_or(name);
-        // A number at the end is a mistyped address, since no such name exists (RFC 3696 §2).
-        let last = name.rsplit('.').next().unwrap_or_default();
-        if !is_name(name) || last.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        Some(match below {
-            true => Pattern::Below(name.to_owned()),
-            false => Pattern::Name(name.to_owned()),
-        })
-    }
-
-    /// `address` in its canonical form, `class` with the host's own addresses considered.
-    fn matches(&self, host: &str, address: IpAddr, class: Class) -> bool {
-        let host = host.strip_suffix('.').unwrap_or(host);
-        match self {
-            Pattern::All => true,
-            Pattern::Class(wanted) => *wanted == class,
-            Pattern::Network { .. } => self.contains(address),
-            Pattern::Name(name) => host.eq_ignore_ascii_case(name),
-            Pattern::Below(name) => host
-                .len()
-                .checked_sub(name.len())
-                .and_then(|at| host.split_at_checked(at))
-                .is_some_and(|(front, end)| {
-                    front.len() > 1 && front.ends_with('.') && end.eq_ignore_ascii_case(name)
-                }),
-        }
-    }
-
-    fn contains(&self, address: IpAddr) -> bool {
-        let Pattern::Network {
-            network: wanted,
-            prefix,
-        } = self
-        else {
-            return false;
-        };
-        wanted.is_ipv4() == address.is_ipv4() && masked(address, *prefix) == *wanted
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Pattern::All => f.write_str("all"),
-            Pattern::Class(class) => f.write_str(class.keyword()),
-            Pattern::Network { network, prefix } if *prefix == bits(*network) => {
-                write!(f, "{network}")
-            }
-            Pattern::Network { network, prefix } => write!(f, "{network}/{prefix}"),
-            Pattern::Name(name) => f.write_str(name),
-            Pattern::Below(name) => write!(f, "*.{name}"),
         }
     }
 }
@@ -329,110 +195,10 @@ impl fmt::Display for Denied {
 
 impl std::error::Error for Denied {}
 
-fn parse_address(text: &str) -> Option<IpAddr> {
-    match text
-        .strip_prefix('[')
-        .and_then(|inner| inner.strip_suffix(']'))
-    {
-        Some(inner) => inner.parse().ok().map(IpAddr::V6),
-        None => text.parse().ok(),
-    }
-}
-
-fn network(address: IpAddr, prefix: u8) -> Option<Pattern> {
-    if prefix > bits(address) {
-        return None;
-    }
-    // Mapped addresses are judged as IPv4, so a pattern of them means that.
-    let (address, prefix) = match (address, prefix.checked_sub(96)) {
-        (IpAddr::V6(v6), Some(rest)) => match v6.to_ipv4_mapped() {
-            Some(v4) => (v4.into(), rest),
-            None => (address, prefix),
-        },
-        _ => (address, prefix),
-    };
-    Some(Pattern::Network {
-        network: masked(address, prefix),
-        prefix,
-    })
-}
-
-fn bits(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-/// The first `prefix` bits of an address, at most all of them; the others are zero.
-fn masked(address: IpAddr, prefix: u8) -> IpAddr {
-    let rest = u32::from(bits(address).saturating_sub(prefix));
-    // A shift by the whole width is no shift, so it needs its own arm.
-    match address {
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(rest).unwrap_or(0);
-            Ipv4Addr::from_bits(v4.to_bits() & mask).into()
-        }
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX.checked_shl(rest).unwrap_or(0);
-            Ipv6Addr::from_bits(v6.to_bits() & mask).into()
-        }
-    }
-}
-
-/// The IPv4 address that an IPv6 address stands for, if it does; see [`UpstreamPolicy::check`].
-fn canonical(address: IpAddr) -> IpAddr {
-    let IpAddr::V6(v6) = address else {
-        return address;
-    };
-    let embedded = |high: u16, low: u16| {
-        let bits = u32::from(high) << 16 | u32::from(low);
-        IpAddr::V4(Ipv4Addr::from_bits(bits))
-    };
-    match v6.segments() {
-        // Not compatible addresses, but those of IPv6.
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address,
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] => embedded(high, low),
-        [0, 0, 0, 0, 0xffff, 0, high, low] => embedded(high, low),
-        [0x2002, high, low, ..] => embedded(high, low),
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
-        // RFC 8215 leaves the prefix length to the network; /96 is what is used.
-        [0x64, 0xff9b, 1, .., high, low] => embedded(high, low),
-        _ => address,
-    }
-}
-
-/// The class of a canonical address, as far as the address alone tells.
-fn class_of(address: IpAddr) -> Class {
-    match address {
-        IpAddr::V4(v4) => class_of_v4(v4),
-        IpAddr::V6(v6) => {
-            let [first, ..] = v6.segments();
-            if v6.is_loopback() || v6.is_unspecified() {
-                Class::Loopback
-            } else if v6.is_multicast() {
-                Class::Multicast
-            } else if first & 0xffc0 == 0xfe80 {
-                Class::LinkLocal
-            } else if first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfec0 {
-                Class::Private
-            } else {
-                Class::Public
-            }
-        }
-    }
-}
-
-fn class_of_v4(address: Ipv4Addr) -> Class {
-    match address.octets() {
-        // A connection to 0.0.0.0 reaches this host; nothing in 0.0.0.0/8 is another one (RFC 6890 §2.2.2).
-        [0 | 127, ..] => Class::Loopback,
-        [169, 254, ..] => Class::LinkLocal,
-        [224..240, ..] | [255, 255, 255, 255] => Class::Multicast,
-        [10, ..] | [192, 168, ..] | [172, 16..32, ..] | [100, 64..128, ..] => Class::Private,
-        _ => Class::Public,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use proptest::prelude::*;
 
     use super::*;
