@@ -9,8 +9,8 @@ use crate::Setup;
 use crate::report::Measures;
 use crate::server::{Program, Server};
 
-/// Connections accepted by now, buffers freed.
-const SETTLE: Duration = Duration::from_millis(500);
+/// Connections accepted by now, buffers freed; a router does that a second after the last came.
+const SETTLE: Duration = Duration::from_millis(1500);
 /// Silent connections at each look.
 const FEW: usize = 100;
 const MANY: usize = 1000;
