@@ -341,6 +341,21 @@ fn silent_source_is_answered_with_503() {
         assert!(why.contains("no media arrived for 0.3 s"), "{why}");
         let took = began.elapsed();
         assert!((300..2000).contains(&took.as_millis()), "{took:?}");
+
+        // Each packet with a time stamp in front, as on Blu-ray discs: something comes, and it is said what it is not.
+        let timed = [[0, 0, 0, 0, 0x47].as_slice(), &[1; 187]]
+            .concat()
+            .repeat(7);
+        let mut stream = server.ask("/rtp/239.2.0.3:5000");
+        server.log().wait("239.2.0.3:5000: joined");
+        let sender = std::net::UdpSocket::bind((WEST, 0)).expect("an address of ours");
+        sender.send_to(&timed, "239.2.0.3:5000").expect("sent");
+        let response = read_response(&mut stream);
+        let why = response.header("X-Flowgate-Error").unwrap_or("");
+        assert!(
+            why.ends_with("; datagrams that were neither RTP nor MPEG-TS: 1"),
+            "{why}"
+        );
         server.stop_empty();
     });
 }

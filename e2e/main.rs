@@ -21,6 +21,7 @@ mod player_page;
 mod probe;
 mod process;
 mod proxy;
+mod refusal;
 mod rtsp;
 mod services;
 mod sharing;

@@ -596,3 +596,99 @@ fn page_works_with_name_and_password() {
         assert_quiet_and_at_home(&browser, &server);
     });
 }
+
+#[test]
+fn channel_that_loses_packets_is_seen_from_every_view() {
+    if !browser::available() {
+        return;
+    }
+    with_links(|| {
+        let server = Server::start(&["--fast-start", "off"]);
+        let _client = Reader::start(&server, "/rtp/239.8.0.2:5000", None);
+        let mut source = Source::new("west", WEST, "239.8.0.2:5000", Framing::Rtp);
+        let feeding = Arc::new(AtomicBool::new(true));
+        let feed = Arc::clone(&feeding);
+        std::thread::spawn(move || {
+            for count in 0_u32.. {
+                if !feed.load(Ordering::Relaxed) {
+                    return;
+                }
+                source.send();
+                if count % 20 == 0 {
+                    // Numbered, but never sent.
+                    source.make();
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let browser = Browser::start("en-US");
+        open(&browser, &server, "/status");
+        browser.wait_within(
+            FLOW_WAIT,
+            "return document.querySelector('#tab-channels .count').dataset.bad === 'true'",
+        );
+        let said = browser.run("return document.querySelector('#tab-channels').title");
+        assert_eq!(said, "1 channel loses packets on the way to the router");
+        browser.click("#tab-channels");
+        browser
+            .wait("return document.querySelector('#channel-table .tag').textContent === 'losing'");
+        browser.keep_picture("losing");
+        // The last row ends in the round corners of its table.
+        let style = "const cell = document.querySelector('#channel-table tr:not(.pad):has(+ .pad) td');\
+                     const { boxShadow, borderBottomLeftRadius } = getComputedStyle(cell);\
+                     return `${boxShadow} ${borderBottomLeftRadius}`";
+        assert_eq!(browser.run(style), "none 13px");
+        feeding.store(false, Ordering::Relaxed);
+        assert_quiet_and_at_home(&browser, &server);
+    });
+}
+
+#[test]
+fn newest_lines_of_the_log_are_seen_without_scrolling_the_page() {
+    if !browser::available() {
+        return;
+    }
+    with_loopback_only(|| {
+        let server = Server::start(&["-v", "3"]);
+        for _ in 0..60 {
+            assert_eq!(server.get("/nothing").status, 404);
+        }
+        let browser = Browser::start("en-US");
+        open(&browser, &server, "/status");
+        browser.click("#tab-log");
+        browser.wait(
+            "const line = document.querySelector('#log-lines li:last-child')?.getBoundingClientRect();\
+             return line && line.top > 0 && line.bottom <= innerHeight",
+        );
+        assert_quiet_and_at_home(&browser, &server);
+    });
+}
+
+#[test]
+fn browser_is_shown_what_is_wrong_and_where_to_go_on() {
+    if !browser::available() {
+        return;
+    }
+    with_loopback_only(|| {
+        let server = Server::start(&["--app-path-prefix", "/tv"]);
+        let browser = Browser::start("en-US");
+        browser.open(&server.url("/tv/rtp/nonsense"));
+        let why = server.get("/tv/rtp/nonsense");
+        let why = why.header("X-Flowgate-Error").expect("a reason").to_owned();
+        assert_eq!(browser.text("h1"), "Not Found 404");
+        assert_eq!(browser.text("p"), why);
+        browser.open(&server.url("/tv/"));
+        assert_eq!(browser.text("p"), "There is nothing at this address.");
+        browser.show_on(Screen::PHONE.dark());
+        // The page has its style.
+        let ground = "return getComputedStyle(document.body).backgroundColor";
+        assert_eq!(browser.run(ground), "rgb(9, 11, 26)");
+        browser.keep_picture("lost");
+        browser.click("nav a:last-child");
+        wait_for_link(&browser, "live");
+        // The address of the page was answered with 404, which Chromium notes as an error.
+        let others = browser.complaints();
+        let others: Vec<_> = others.iter().filter(|text| !text.contains("404")).collect();
+        assert!(others.is_empty(), "{others:?}");
+    });
+}

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::support::http::Body;
-use crate::support::namespace::{EAST, WEST, WEST_OTHER, WEST_OTHER_V6, WEST_V6, with_links};
+use crate::support::namespace::{
+    EAST, WEST, WEST_OTHER, WEST_OTHER_V6, WEST_V6, with_links, with_loopback_only,
+};
 use crate::support::sender::{Framing, Source};
 use crate::support::server::Server;
 use crate::support::{SOON, TempDir, ffmpeg, proc, ts, wait_for};
@@ -70,6 +72,28 @@ fn datagrams_of_every_kind_are_followed_packet_by_packet() {
             assert!(kind.is_none() || told == kind, "{told:?}");
         }
         server.stop_empty();
+    });
+}
+
+#[test]
+fn ffmpeg_that_cuts_packets_apart_is_received_whole() {
+    if !ffmpeg::available() {
+        return;
+    }
+    with_links(|| {
+        let server = Server::start(&["-m", "8"]);
+        let path = "/udp/239.4.0.9:5000";
+        let first = server.ask(path);
+        // Without pkt_size it sends 1472 bytes at a time, which is no number of packets.
+        let _sender = ffmpeg::send("udp://239.4.0.9:5000", 60);
+        let mut first = Body::begin(first);
+        let bytes = first.take_for(Duration::from_secs(3));
+        let packets = bytes.chunks_exact(ts::PACKET);
+        assert!(packets.len() > 500, "{}", packets.len());
+        let astray = packets.filter(|packet| packet[0] != 0x47).count();
+        assert_eq!(astray, 0);
+        start_and_decode(&server, path);
+        server.stop();
     });
 }
 
@@ -278,6 +302,20 @@ fn interface_is_that_of_the_url_before_that_of_the_options() {
         let mut two = server.open("/rtp/239.4.0.3:5000?r2h-ifname=east");
         assert!(ts::assert_gapless(&one.take(350 * ts::PACKET)).1 < east);
         assert!(ts::assert_gapless(&two.take(350 * ts::PACKET)).0 >= east);
+    });
+}
+
+#[test]
+fn group_without_a_way_is_refused_with_advice() {
+    with_loopback_only(|| {
+        let server = Server::start(&[]);
+        for group in ["239.2.0.9", "[ff3e::9]"] {
+            let answer = server.get(&format!("/rtp/{group}:5000"));
+            assert_eq!(answer.status, 503);
+            let error = answer.header("X-Flowgate-Error").unwrap_or_default();
+            assert!(error.contains("no interface is named"), "{error}");
+        }
+        server.stop_empty();
     });
 }
 

@@ -195,5 +195,10 @@ fn old_origin_is_relayed_as_what_it_is() {
     let (_, response) = origin.serve(&server, "/", "", "HTTP/1.0 200 Fine\r\nX: y\r\n\r\nold");
     assert!(response.head.starts_with("HTTP/1.0 200 Fine\r\n"));
     assert_eq!(response.body, b"old");
+    // A radio server; the answer must be one of HTTP, since few clients know the other.
+    let (_, response) = origin.serve(&server, "/", "", "ICY 200 OK\r\nicy-br:64\r\n\r\nmp3");
+    assert!(response.head.starts_with("HTTP/1.0 200 OK\r\n"));
+    assert_eq!(response.header("icy-br"), Some("64"));
+    assert_eq!(response.body, b"mp3");
     server.stop_empty();
 }

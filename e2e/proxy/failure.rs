@@ -193,8 +193,8 @@ fn body_that_breaks_off_is_seen_to_be_short() {
     server.stop_empty();
 }
 
-/// A client of HTTP/1.0 is given no chunks, so only a broken connection tells that the body is cut. That must wait until
-/// all has arrived at a client that reads late.
+/// A client of HTTP/1.0 is given no chunks, so only a broken connection tells that the body is cut. That must wait
+/// until all has arrived at a client that reads late.
 #[test]
 fn cut_body_without_a_length_arrives_before_the_connection_breaks() {
     let (server, origin) = (Server::start(&[]), Origin::start());

@@ -15,4 +15,4 @@ mod smuggling;
 #[cfg(feature = "tls")]
 mod tls;
 mod tools;
-mod wire;
+pub(crate) mod wire;

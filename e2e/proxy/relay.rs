@@ -110,8 +110,12 @@ fn every_method_is_forwarded_as_it_is() {
 fn target_is_split_as_the_specification_says() {
     let (server, origin) = (Server::start(&[]), Origin::start());
     let authority = origin.authority();
+    // As wget2 writes it.
+    let escaped = authority.replace(':', "%3A");
     for (path, target) in [
         (format!("/http/{authority}"), "/"),
+        (format!("/http/{escaped}/a%3Ab"), "/a%3Ab"),
+        (format!("/http/me%3Apass%40{escaped}/a"), "/a"),
         (format!("/http/{authority}/"), "/"),
         // What the reference gets wrong: a query directly behind the authority, and the upstream's own `$`.
         (format!("/http/{authority}?x=1"), "/?x=1"),

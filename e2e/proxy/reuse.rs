@@ -1,5 +1,7 @@
 //! Connections that carry more than one request, down and up.
 
+use std::net::Shutdown;
+
 use super::wire::{Origin, Wire, ok, request};
 use crate::support::server::Server;
 use crate::support::{SOON, TempDir, wait_for};
@@ -155,6 +157,42 @@ fn client_that_leaves_takes_its_upstream_with_it() {
         client.reset();
         assert_eq!(peer.rest_or_reset(), b"");
     }
+    server.stop_empty();
+}
+
+#[test]
+fn client_that_closes_while_nothing_comes_takes_its_upstream_with_it() {
+    let (server, origin) = (Server::start(&["--http-head-timeout=60"]), Origin::start());
+    for (beginning, expected) in [
+        ("", ""),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome", "some"),
+    ] {
+        let mut client = Wire::to(&server);
+        client.send(request("GET", &origin.path("/"), ""));
+        let mut peer = origin.accept();
+        peer.head();
+        peer.send(beginning);
+        if !expected.is_empty() {
+            assert_eq!(client.response_head().status, 200);
+        }
+        assert_eq!(client.exact(expected.len()), expected.as_bytes());
+        // In order: nothing tells the router whether the client still reads.
+        drop(client);
+        assert_eq!(peer.rest_or_reset(), b"");
+    }
+    server.stop_empty();
+}
+
+#[test]
+fn client_that_closes_its_side_gets_what_comes_soon() {
+    let (server, origin) = (Server::start(&[]), Origin::start());
+    let mut client = Wire::to(&server);
+    client.send(request("GET", &origin.path("/"), ""));
+    client.stream.shutdown(Shutdown::Write).expect("open");
+    let mut peer = origin.accept();
+    peer.head();
+    peer.send(ok("", "whole"));
+    assert_eq!(client.response().body, b"whole");
     server.stop_empty();
 }
 

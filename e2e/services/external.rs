@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use super::{configured, text};
 use crate::proxy::nginx::Nginx;
@@ -29,6 +30,15 @@ fn wait_for_service(server: &Server, path: &str) {
     });
 }
 
+/// Kills the worker, and waits until that is known.
+fn kill_worker(server: &Server) {
+    let pid = server.worker();
+    kill(pid, libc::SIGKILL);
+    server
+        .log()
+        .wait(&format!("(pid {pid}) killed by signal 9"));
+}
+
 #[test]
 fn worker_that_takes_anothers_place_begins_with_its_list() {
     let origin = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -42,24 +52,84 @@ fn worker_that_takes_anothers_place_begins_with_its_list() {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", list.len());
     peer.write_all((head + &list).as_bytes()).expect("sent");
     wait_for_service(server, "/One");
-    let pid = server.worker();
-    kill(pid, libc::SIGKILL);
-    server
-        .log()
-        .wait(&format!("(pid {pid}) killed by signal 9"));
+    kill_worker(server);
     // The origin does not answer any more.
     let answer = server.exchange(b"HEAD /One HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(answer.status, 200, "{}", answer.head);
     // A list from another address is not taken for it.
     let other = format!("[global]\nexternal-m3u = http://127.0.0.1:{port}/other\n");
     configured.reload(&other, "the new configuration holds");
-    let pid = server.worker();
-    kill(pid, libc::SIGKILL);
-    server
-        .log()
-        .wait(&format!("(pid {pid}) killed by signal 9"));
+    kill_worker(server);
     let answer = server.exchange(b"HEAD /One HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(answer.status, 404, "{}", answer.head);
+}
+
+/// The requests that nginx was sent for this file.
+fn count(nginx: &Nginx, name: &str) -> usize {
+    let served = nginx.served();
+    served.iter().filter(|line| line.3.ends_with(name)).count()
+}
+
+/// Waits until every worker has something. Each connection is taken by any of them.
+fn wait_for_all(server: &Server, path: &str) {
+    wait_for(SOON, path, || {
+        let has = |_| server.get(path).status == 200;
+        (0..64).all(has).then_some(())
+    });
+}
+
+#[test]
+fn one_worker_asks_for_all() {
+    if !Nginx::available() {
+        return;
+    }
+    let directory = TempDir::new();
+    let root = directory.path().to_owned();
+    let nginx = Nginx::start(directory, "", "");
+    let guide = format!("http://127.0.0.1:{}/guide.xml", nginx.port);
+    write(&root, "list.m3u", &list("One", &guide));
+    write(&root, "guide.xml", "<tv>guide</tv>\n");
+    let text_of = |interval: u32| {
+        format!(
+            "[global]\nworkers = 4\nexternal-m3u = http://127.0.0.1:{}/list.m3u\n\
+             external-m3u-update-interval = {interval}\n",
+            nginx.port
+        )
+    };
+    let configured = configured(&text_of(0));
+    let server = &configured.server;
+    wait_for_all(server, "/playlist.m3u");
+    wait_for_all(server, "/epg.xml");
+    let counts = || (count(&nginx, "list.m3u"), count(&nginx, "guide.xml"));
+    assert_eq!(counts(), (1, 1));
+    // Those that come after one that died have both from the others.
+    for pid in server.workers() {
+        kill(pid, libc::SIGKILL);
+        let killed = format!("(pid {pid}) killed by signal 9");
+        server.log().wait(&killed);
+    }
+    wait_for_all(server, "/playlist.m3u");
+    wait_for_all(server, "/epg.xml");
+    assert_eq!(counts(), (1, 1));
+    // Every second from now on, and everybody has what has come.
+    configured.reload(&text_of(1), "the new configuration holds");
+    // Of another length, or nginx would not see the difference within a second.
+    write(&root, "list.m3u", &list("Another", &guide));
+    wait_for(SOON, "the new list", || {
+        let has = |_| text(&server.get("/playlist.m3u")).contains("/Another\n");
+        (0..64).all(has).then_some(())
+    });
+    let start = Instant::now();
+    let before = counts().0;
+    wait_for(SOON, "three rounds", || {
+        (counts().0 >= before + 3).then_some(())
+    });
+    let rounds = (counts().0 - before) as f64;
+    let seconds = start.elapsed().as_secs_f64();
+    assert!(
+        rounds <= seconds + 1.5,
+        "{rounds} requests in {seconds} seconds"
+    );
 }
 
 #[test]
