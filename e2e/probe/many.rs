@@ -69,14 +69,19 @@ fn ten_thousand_connections_are_held_in_one_process_and_take_little_memory() {
     assert_eq!(connections.len() as u64, MANY);
     let mut starved = 0;
     for connection in connections {
-        assert_eq!(connection["lost"], 0, "{connection}");
-        // A machine that is busy with other things may let so many wait too long before the hold or after it; then the
-        // probe claims nothing of them, and what they take is the same.
-        if let Some("blocked_before" | "not_resumed") = connection["reason"].as_str() {
-            assert_eq!(connection["verdict"], "inconclusive", "{connection}");
+        assert!(connection["bad_at"].is_null(), "{connection}");
+        // A busy machine lets some wait for longer than the whole run: the kernel drops segments of so many at a time,
+        // and asks again in ever longer intervals. The probe claims nothing of those, not even that nothing was lost,
+        // and what they take is the same.
+        if connection["verdict"] == "inconclusive" {
+            assert!(
+                connection["lost"].is_null() || connection["lost"] == 0,
+                "{connection}"
+            );
             starved += 1;
         } else {
             assert_eq!(connection["verdict"], "yes", "{connection}");
+            assert_eq!(connection["lost"], 0, "{connection}");
         }
     }
     println!("{starved} connections were starved");
