@@ -227,13 +227,17 @@ impl Browser {
         std::fs::write(folder.join(name).with_extension("png"), bytes).expect("written");
     }
 
-    /// What the page and the browser have complained about since the last time.
+    /// What the page and the browser have complained about since the last time, except about pages of the browser's
+    /// own: the one it starts with finds the network slow.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let entries = self.log("browser");
         let texts = entries
             .iter()
             .map(|entry| entry["message"].as_str().unwrap_or_default());
-        texts.map(str::to_owned).collect()
+        texts
+            .filter(|text| !text.starts_with("chrome://"))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Every URL that has been asked for since the last time, in order.

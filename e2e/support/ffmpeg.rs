@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sched::sched_getcpu;
+
 use super::tool::{self, Tool};
 
 /// Whether it is installed.
@@ -24,10 +26,13 @@ pub(crate) fn send(url: &str, seconds: u32) -> Tool {
     Tool::start(&mut command)
 }
 
-/// An ffmpeg that encodes a test picture in real time, without delay.
+/// An ffmpeg that encodes a test picture in real time, without delay, and stays on one processor as
+/// [`Source::run`](super::sender::Source::run) does.
 pub(crate) fn encoder(picture: &str) -> Command {
-    let mut command = Command::new("ffmpeg");
+    let processor = sched_getcpu().expect("a processor").to_string();
+    let mut command = Command::new("taskset");
     command
+        .args(["-c", &processor, "ffmpeg"])
         .args(["-nostdin", "-v", "error", "-re", "-f", "lavfi"])
         .args(["-i", picture, "-c:v", "libx264", "-threads", "1"])
         .args(["-preset", "ultrafast", "-tune", "zerolatency"]);

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+use nix::unistd::Pid;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::ts;
@@ -110,6 +112,7 @@ impl Source {
         let sent = Arc::new(AtomicU64::new(self.number));
         let (stopped, counter) = (Arc::clone(&stop), Arc::clone(&sent));
         let thread = std::thread::spawn(move || {
+            stay_on_this_processor();
             let began = Instant::now();
             let mut due = Duration::ZERO;
             while !stopped.load(Ordering::Relaxed) {
@@ -127,6 +130,15 @@ impl Source {
             thread: Some(thread),
         }
     }
+}
+
+/// Keeps this thread where it is. The kernel queues what is sent per processor: on a busy machine what a thread sends
+/// after it was moved arrives before what it sent earlier, by more than a reorder window waits.
+fn stay_on_this_processor() {
+    let here = sched_getcpu().expect("a processor");
+    let mut only = CpuSet::new();
+    only.set(here).expect("a known processor");
+    sched_setaffinity(Pid::from_raw(0), &only).expect("this thread stays");
 }
 
 fn index(link: &str) -> u32 {
