@@ -1,5 +1,6 @@
 //! Streams from foreign senders to foreign receivers, in every form a URL can ask for.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::http::Body;
@@ -252,6 +253,71 @@ fn source_specific_joins_of_one_group_keep_their_sources_apart() {
         assert!(ts::assert_gapless(&one.take(350 * ts::PACKET)).1 < other);
         assert!(ts::assert_gapless(&two.take(350 * ts::PACKET)).0 >= other);
         assert!(ts::assert_gapless(&one.take(350 * ts::PACKET)).1 < other);
+    });
+}
+
+/// A socket takes what others on the host have joined, if it is not told otherwise: here while its join is under way.
+#[test]
+fn nothing_of_another_source_arrives_while_a_channel_joins() {
+    with_links(|| {
+        let server = Server::start(&["-m", "8", "--channel-linger", "0"]);
+        let other = 1 << 40;
+        for (group, [here, there], paths) in [
+            (
+                "232.4.0.3:5000",
+                [WEST, WEST_OTHER],
+                [
+                    "/rtp/10.1.0.1@232.4.0.3:5000?r2h-ifname=west",
+                    "/rtp/10.1.0.2@232.4.0.3:5000?r2h-ifname=west",
+                ],
+            ),
+            (
+                "[ff35::3]:5000",
+                [WEST_V6, WEST_OTHER_V6],
+                [
+                    "/rtp/[fd00:1::1]@[ff35::3]:5000?r2h-ifname=west",
+                    "/rtp/[fd00:1::2]@[ff35::3]:5000?r2h-ifname=west",
+                ],
+            ),
+        ] {
+            let mut here = Source::new("west", here, group, Framing::Raw);
+            let mut there = Source::new("west", there, group, Framing::Raw).starting_at(other);
+            // As fast as it can: the moment between two system calls is to be met.
+            let stop = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        here.send();
+                        there.send();
+                    }
+                });
+                let mut one = server.open(paths[0]);
+                let firsts: Vec<u64> = (0..200)
+                    .map(|_| ts::numbers(&server.open(paths[1]).take(7 * ts::PACKET))[0])
+                    .collect();
+                stop.store(true, Ordering::Relaxed);
+                assert!(ts::numbers(&one.take(ts::PACKET))[0] < other);
+                assert!(firsts.iter().all(|first| *first >= other), "{firsts:?}");
+            });
+        }
+    });
+}
+
+/// As above, and here from an interface that only another channel has joined on.
+#[test]
+fn channel_of_the_routed_interface_receives_nothing_of_another() {
+    with_links(|| {
+        let server = Server::start(&["-m", "8"]);
+        let other = 1 << 40;
+        let path = "/rtp/239.4.0.4:5000";
+        let _west = Source::new("west", WEST, "239.4.0.4:5000", Framing::Rtp).run(200);
+        let _east = Source::new("east", EAST, "239.4.0.4:5000", Framing::Rtp)
+            .starting_at(other)
+            .run(200);
+        let mut routed = server.open(path);
+        let mut named = server.open(&format!("{path}?r2h-ifname=east"));
+        assert!(ts::assert_gapless(&named.take(350 * ts::PACKET)).0 >= other);
+        assert!(ts::assert_gapless(&routed.take(700 * ts::PACKET)).1 < other);
     });
 }
 

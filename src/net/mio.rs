@@ -273,6 +273,19 @@ fn datagram_socket(
     Ok(socket)
 }
 
+/// Shuts out what only other sockets of this host have joined: by default Linux gives a socket any datagram for the
+/// address it is bound to that has come for anybody, until the socket joins and from interfaces it has not joined on.
+fn receive_only_own_groups(socket: &OsSocket, group: IpAddr) -> io::Result<()> {
+    if group.is_ipv4() {
+        return socket.set_multicast_all_v4(false);
+    }
+    match socket.set_multicast_all_v6(false) {
+        // Before Linux 4.20 there is no such option; there the groups of all sockets are received.
+        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
+        result => result,
+    }
+}
+
 /// Never over another network than the one that was asked for (http-proxy spec §21.33).
 fn bind_interface(socket: &OsSocket, interface: Option<&str>) -> io::Result<()> {
     let Some(name) = interface else { return Ok(()) };
@@ -534,6 +547,7 @@ impl Net for MioNet {
         {
             log::error!("cannot bind to interface {interface}: {error}; the join alone selects it");
         }
+        receive_only_own_groups(&socket, membership.group)?;
         // Bound to the group and not to the wildcard address, so that only this group's datagrams arrive.
         socket.bind(&bind_address(address, membership.interface).into())?;
         sys::udp::join(socket.as_fd(), &membership)
