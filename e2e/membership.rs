@@ -1,13 +1,13 @@
 //! Memberships made known again and again (`-R`), and the stream that must not notice.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::namespace::{WEST, WEST_V6, with_links};
 use crate::support::sender::{Framing, Source};
 use crate::support::server::{PROGRAM, Server};
 use crate::support::tool::{self, Tool};
-use crate::support::{sniffer, ts};
+use crate::support::{SOON, sniffer, ts};
 
 /// The server without any privilege, whoever runs it.
 fn unprivileged() -> Command {
@@ -32,15 +32,21 @@ fn follow_through_refreshes(
 ) {
     let _sender = Source::new("west", from, group, Framing::Rtp).run(1000);
     let mut body = server.open(path);
-    let before = sniffer.stdout.count(|line| line.contains(report));
-    // One each second; the stream is taken meanwhile.
-    let bytes = body.take_for(Duration::from_millis(5500));
+    let count = || sniffer.stdout.count(|line| line.contains(report));
+    let (began, before) = (Instant::now(), count());
+    // One each second, but the kernel may make one report of several when it is busy; the stream is taken meanwhile.
+    let mut bytes = body.take_for(Duration::from_millis(5500));
+    while count() - before < 4 && began.elapsed() < 3 * SOON {
+        bytes.extend(body.take_for(Duration::from_millis(500)));
+    }
+    let seconds = began.elapsed().as_secs() as usize;
     let (first, last) = ts::assert_gapless(&bytes);
-    assert!(last - first > 30_000);
-    let reports = sniffer.stdout.count(|line| line.contains(report)) - before;
+    // Of seven thousand each second; a busy machine sends fewer.
+    assert!(last - first > 10_000);
+    let reports = count() - before;
     assert!(
-        (4..=14).contains(&reports),
-        "{report}: {reports}\n{}",
+        (4..=3 * seconds).contains(&reports),
+        "{report}: {reports} in {seconds} s\n{}",
         sniffer.stdout.all().join("\n")
     );
     let bad = sniffer
