@@ -192,18 +192,19 @@ fn add_bundle(store: &mut RootCertStore, bundle: &Path) {
 
 fn client_config(store: RootCertStore) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider)
+    let authorities = Arc::new(store);
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::clone(&authorities), provider)
         .build()
         .map_err(|_| TlsError::NoAuthorities)?;
-    Ok(with_verifier(Arc::new(Verifier::new(verifier))))
+    Ok(with_verifier(Arc::new(Verifier::new(inner, authorities))))
 }
 
 fn with_verifier(verifier: Arc<dyn ServerCertVerifier>) -> ClientConfig {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider knows TLS 1.2 and 1.3")
-        // What rustls calls dangerous is to leave checks out; `Verifier` accepts nothing more than rustls does, and
-        // `Anybody` is what was asked for.
+        // What rustls calls dangerous is to leave checks out; `Verifier` accepts nothing more than rustls does but what
+        // is trusted by name, and `Anybody` is what was asked for.
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();

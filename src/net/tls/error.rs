@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use rustls::CertificateError;
 
-use super::verify::SelfSigned;
+use super::verify::{SelfSigned, is_of_authority};
 
 /// Why there is no TLS connection, or no longer one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,14 +108,7 @@ impl CertificateProblem {
                 Self::WrongName
             }
             CertificateError::Other(other) if other.0.is::<SelfSigned>() => Self::SelfSigned,
-            CertificateError::Other(other)
-                if matches!(
-                    other.0.downcast_ref(),
-                    Some(webpki::Error::CaUsedAsEndEntity)
-                ) =>
-            {
-                Self::Authority
-            }
+            error if is_of_authority(&error) => Self::Authority,
             CertificateError::Other(other) => Self::Other(other.0.to_string()),
             other => Self::Other(other.to_string()),
         }

@@ -574,6 +574,62 @@ fn a_second_connection_resumes_the_session_of_the_first() {
     assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed]);
 }
 
+/// A certificate of `names` signed by itself and changed by `change`: `openssl req -x509` makes it that of an authority.
+fn ruling_itself(
+    names: &[&str],
+    change: impl FnOnce(&mut CertificateParams),
+) -> (CertificateDer<'static>, KeyPair) {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = params(names, change);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).expect("a certificate");
+    (certificate.der().clone(), key)
+}
+
+fn trusting(certificate: &CertificateDer<'static>) -> TlsConfig {
+    let mut store = RootCertStore::empty();
+    store.add(certificate.clone()).expect("an authority");
+    TlsConfig::trusting(store)
+}
+
+#[test]
+fn a_server_may_show_the_very_certificate_that_is_trusted() {
+    let (certificate, key) = ruling_itself(&[NAME, "192.0.2.7"], |_| {});
+    for (version, host) in [(&TLS12, NAME), (&TLS13, NAME), (&TLS13, "192.0.2.7")] {
+        let server = server_config(&[version], certificate.clone(), &key);
+        let mut pair = Pair::new(&trusting(&certificate), host, server);
+        pair.handshake().expect("a handshake");
+    }
+}
+
+#[test]
+fn a_trusted_certificate_still_is_for_its_name_and_time_alone() {
+    let (other, other_key) = ruling_itself(&["other.example"], |_| {});
+    let (expired, expired_key) = ruling_itself(&[NAME], |params| {
+        params.not_after = date_time_ymd(2020, 1, 1);
+    });
+    // Somebody else of the same name has another key.
+    let (sound, _) = ruling_itself(&[NAME], |_| {});
+    let (double, double_key) = ruling_itself(&[NAME], |_| {});
+    for (trusted, shown, key, problem) in [
+        (&other, &other, &other_key, CertificateProblem::WrongName),
+        (
+            &expired,
+            &expired,
+            &expired_key,
+            CertificateProblem::Expired,
+        ),
+        (&sound, &double, &double_key, CertificateProblem::Authority),
+    ] {
+        let server = server_config(&[&TLS13], shown.clone(), key);
+        let mut pair = Pair::new(&trusting(trusted), NAME, server);
+        let TlsError::Certificate { problem: found, .. } = pair.handshake_error() else {
+            panic!("another error");
+        };
+        assert_eq!(found, problem);
+    }
+}
+
 // ---- Bounds --------------------------------------------------------------------------------------------------
 
 #[test]

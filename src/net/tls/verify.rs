@@ -1,13 +1,17 @@
-//! Checking certificates: rustls does it; this says in addition whether a refused one is signed by itself.
+//! Checking certificates: rustls does it; this adds the case of a server that shows a trusted certificate itself, and
+//! says whether a refused one is signed by itself.
 
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
 
 /// A refused certificate whose issuer is its subject.
 #[derive(Debug)]
@@ -21,15 +25,28 @@ impl fmt::Display for SelfSigned {
 
 impl std::error::Error for SelfSigned {}
 
-/// Accepts exactly what `inner` accepts, and names one more reason for refusing.
+/// Accepts what `inner` accepts and the authorities themselves, and names one more reason for refusing.
+///
+/// A server's certificate that is signed by itself is mostly made as that of an authority (`openssl req -x509`), which
+/// webpki refuses for a server. Who has named it as trusted means just this server. Nothing is given away: only who
+/// has its key can show it, and could have signed a certificate for the server with it. Its name is checked here; its
+/// time webpki has looked at before it refuses.
 #[derive(Debug)]
 pub(super) struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
+    authorities: Arc<RootCertStore>,
 }
 
 impl Verifier {
-    pub(super) fn new(inner: Arc<WebPkiServerVerifier>) -> Self {
-        Self { inner }
+    /// `inner` is to trust `authorities`.
+    pub(super) fn new(inner: Arc<WebPkiServerVerifier>, authorities: Arc<RootCertStore>) -> Self {
+        Self { inner, authorities }
+    }
+
+    /// Whether a certificate is that of one of the authorities.
+    fn is_trusted(&self, certificate: &CertificateDer<'_>) -> bool {
+        webpki::anchor_from_trusted_cert(certificate)
+            .is_ok_and(|anchor| self.authorities.roots.contains(&anchor))
     }
 }
 
@@ -49,14 +66,20 @@ impl ServerCertVerifier for Verifier {
             ocsp_response,
             now,
         );
-        verified.map_err(|error| match error {
-            Error::InvalidCertificate(CertificateError::UnknownIssuer)
+        match verified {
+            Err(Error::InvalidCertificate(error))
+                if is_of_authority(&error) && self.is_trusted(end_entity) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
                 if is_self_signed(end_entity) =>
             {
-                CertificateError::Other(OtherError(Arc::new(SelfSigned))).into()
+                Err(CertificateError::Other(OtherError(Arc::new(SelfSigned))).into())
             }
-            error => error,
-        })
+            verified => verified,
+        }
     }
 
     fn verify_tls12_signature(
@@ -82,6 +105,14 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
     }
+}
+
+/// Whether a certificate was refused because it is that of an authority and not of a server.
+pub(super) fn is_of_authority(error: &CertificateError) -> bool {
+    let CertificateError::Other(OtherError(cause)) = error else {
+        return false;
+    };
+    matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
