@@ -1,8 +1,8 @@
 //! The header lines of a head (RFC 9112 §5), taken apart by httparse.
 //!
 //! Strict where a lenient reader could be made to see other headers than its neighbour: folded lines, white
-//! space before the colon, NUL and other control characters, and CR without LF are refused. What a header
-//! means is not this module's concern.
+//! space before the colon, NUL and other control characters, and CR without LF are refused. Of responses the first two
+//! are mended before ([`mend`](super::mend)). What a header means is not this module's concern.
 
 use std::str;
 

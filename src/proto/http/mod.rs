@@ -26,5 +26,5 @@ pub use head::{Head, Method, TARGET_BYTES_MAX, decode};
 pub use headers::{Headers, OwnedHeaders, list_elements};
 pub use lines::{HEAD_BYTES_MAX, HEADERS_MAX, HeadError};
 pub use relay::{Forward, ReplyHead};
-pub use response::{ResponseHead, decode_response};
+pub use response::{ResponseHead, decode_response, mend};
 pub use session::{Action, Session, SessionError};

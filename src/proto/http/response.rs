@@ -4,8 +4,10 @@
 //! bare LF, the reason phrase may be missing, any minor version will do, and `ICY` for HTTP/1.0. Where the body ends is the concern
 //! of `framing`, what the status means that of the caller.
 
-use super::headers::Headers;
-use super::lines::{self, HeadError, StartLine};
+use std::borrow::Cow;
+
+use super::headers::{self, Headers};
+use super::lines::{self, HEAD_BYTES_MAX, HeadError, StartLine};
 
 /// What a status line begins with.
 const HTTP_NAME: &[u8] = b"HTTP/";
@@ -56,6 +58,46 @@ pub fn decode_response(input: &[u8]) -> Result<Option<(ResponseHead<'_>, usize)>
         headers,
     };
     Ok(Some((head, bytes)))
+}
+
+/// Mends what a proxy is to mend in the head at the front of `input`, if that is whole: white space in front of a colon
+/// is moved behind it, as good as removed (RFC 9112 §5.1), and the end of a line that is folded becomes spaces (§5.2).
+///
+/// No byte comes or goes, so [`decode_response`] finds the same end. A head that is not whole, or whose lines are not
+/// header lines, stays as it is. So does a fold in front of the first header, for §2.2 has it refused.
+pub fn mend(input: &[u8]) -> Cow<'_, [u8]> {
+    let window = input.get(..HEAD_BYTES_MAX).unwrap_or(input);
+    let mut mended = Cow::Borrowed(input);
+    let mut begin = 0;
+    for (number, end) in memchr::memchr_iter(b'\n', window).enumerate() {
+        let line = window.get(begin..=end).unwrap_or_default();
+        match line {
+            _ if number == 0 => {}
+            b"\n" | b"\r\n" => return mended,
+            [b' ' | b'\t', ..] if number > 1 => {
+                let before = mended.to_mut().get_mut(..begin).unwrap_or_default();
+                for end in before
+                    .iter_mut()
+                    .rev()
+                    .take_while(|byte| b"\r\n".contains(byte))
+                {
+                    *end = b' ';
+                }
+            }
+            _ => {
+                let Some(colon) = memchr::memchr(b':', line) else {
+                    break;
+                };
+                let name = line.get(..colon).unwrap_or_default();
+                let bytes = headers::trim(name).len();
+                if bytes < colon && headers::is_token(name.get(..bytes).unwrap_or_default()) {
+                    mended.to_mut().swap(begin + bytes, begin + colon);
+                }
+            }
+        }
+        begin = end + 1;
+    }
+    Cow::Borrowed(input)
 }
 
 /// A status line that is complete and sound.
@@ -274,6 +316,60 @@ mod tests {
                 "{header:?}"
             );
         }
+    }
+
+    /// What is made of header lines, which must not change in length.
+    fn mended(lines: &str) -> String {
+        let input = format!("HTTP/1.1 200 OK\r\n{lines}\r\nA : body");
+        let output = mend(input.as_bytes()).into_owned();
+        assert_eq!(output.len(), input.len());
+        let output = String::from_utf8(output).expect("text");
+        let lines = output.strip_prefix("HTTP/1.1 200 OK\r\n");
+        let lines = lines.and_then(|lines| lines.strip_suffix("\r\nA : body"));
+        lines.expect("nothing else changes").to_owned()
+    }
+
+    #[test]
+    fn white_space_is_moved_behind_the_colon() {
+        assert_eq!(mended("A : b\r\nC:d\r\n"), "A:  b\r\nC:d\r\n");
+        assert_eq!(mended("A \t :b : c\n"), "A:\t  b : c\n");
+        let input = mended("Content-Length\t: 2\r\n");
+        assert_eq!(input, "Content-Length:\t 2\r\n");
+        let input = format!("HTTP/1.1 200 OK\r\n{input}\r\n");
+        assert_eq!(
+            complete(input.as_bytes()).0.headers.get("content-length"),
+            Some("2")
+        );
+    }
+
+    #[test]
+    fn fold_becomes_space() {
+        assert_eq!(mended("A: b\r\n\tc\r\n d\r\n"), "A: b  \tc   d\r\n");
+        assert_eq!(mended("A:\n b\n \n"), "A:  b  \n");
+        assert_eq!(mended("A : b\r\n c : d\r\n"), "A:  b   c : d\r\n");
+    }
+
+    #[test]
+    fn what_is_no_header_line_is_not_made_one() {
+        for lines in [
+            " A: b\r\n",
+            " A : b\r\n",
+            "A\r\n : b\r\n",
+            "A B : c\r\n",
+            " : c\r\n",
+            ": c\r\n",
+            "A\x0b: b\r\n",
+            "A\r: b\r\n",
+        ] {
+            assert_eq!(mended(lines), lines);
+            let input = format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
+            assert!(matches!(
+                error(mend(input.as_bytes())),
+                HeadError::Malformed(_)
+            ));
+        }
+        let partial = b"HTTP/1.1 200 OK\r\nA : b\r\n";
+        assert_eq!(mend(partial), &partial[..]);
     }
 
     #[test]

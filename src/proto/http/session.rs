@@ -19,7 +19,7 @@ use super::exchange::{Exchange, PlaylistHead};
 use super::framing::coded_framing;
 use super::relay::{self, ReplyHead};
 use super::{Body, BodyError, Framing, FramingError, HeadError, Relay, ResponseHead};
-use super::{decode_response, response_framing};
+use super::{decode_response, mend, response_framing};
 use crate::proto::rewrite::playlist::PLAYLIST_BYTES_MAX;
 
 /// Most interim responses to one request. Chosen: a server has one or two things to say before it answers.
@@ -238,7 +238,8 @@ impl Session {
             gathered.extend_from_slice(bytes);
             &gathered
         };
-        match decode_response(input) {
+        let mended = mend(input);
+        match decode_response(&mended) {
             Ok(Some((head, head_bytes))) => {
                 if let Err(error) = self.take_head(&head, actions) {
                     self.fail(error, actions);
@@ -247,6 +248,7 @@ impl Session {
                 head_bytes.saturating_sub(before)
             }
             Ok(None) => {
+                drop(mended);
                 if gathered.is_empty() {
                     gathered.extend_from_slice(bytes);
                 }
@@ -506,6 +508,17 @@ mod tests {
 
     fn get(target: &str, response: &str) -> Seen {
         relay(exchange(target), response.as_bytes(), usize::MAX, false)
+    }
+
+    #[test]
+    fn header_lines_that_can_be_mended_are() {
+        let response = "HTTP/1.1 200 OK\r\nContent-Length : 3\r\nA\t: b\r\n  c\r\n\r\nA :";
+        for step in [1, 7, usize::MAX] {
+            let seen = relay(exchange("/a"), response.as_bytes(), step, false);
+            let head = "HTTP/1.1 200 OK\r\nA: b    c\r\nContent-Length: 3\r\n\r\n";
+            assert_eq!(seen.head(), head);
+            assert_eq!(seen.outcome(), ("A :", Some(Ok(true))));
+        }
     }
 
     #[test]

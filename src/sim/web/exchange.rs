@@ -388,7 +388,7 @@ fn flawed_head(number: usize, is_head: bool, rng: &mut Rng) -> Vec<u8> {
         "HTTP/2.0 200 OK\r\n",
         "HTTP/1.1 2x0 OK\r\n",
         "HTTP/1.1 200 OK\r\nno colon\r\n",
-        "HTTP/1.1 200 OK\r\nA : b\r\n",
+        "HTTP/1.1 200 OK\r\n A: b\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n",
         "220 mail ready\r\n",
     ];
