@@ -189,6 +189,9 @@ pub const BREAK_CHECK_MAX: Duration = Duration::from_secs(2);
 pub const KEPT_ALIVE_WAIT: Duration = Duration::from_secs(60);
 /// A client that sends the body of a request must not pause for longer than this.
 pub const BODY_WAIT: Duration = Duration::from_secs(60);
+/// A server may hold back a playlist that is asked for with `_HLS_msn` until its next segment is there (RFC 8216bis
+/// §6.2.5.2), so its answer is waited for at least so long. Chosen: three segments of ten seconds.
+pub const HLS_RELOAD_WAIT: Duration = Duration::from_secs(30);
 /// Bytes read from a client before they are wanted: a head that is incomplete, or requests that come before the
 /// last one is answered.
 pub const READ_AHEAD_BYTES_MAX: usize = 32 << 10;

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::nginx::Nginx;
+use super::wire::{Origin, Wire, ok, request};
 use crate::support::server::Server;
 use crate::support::{TempDir, ffmpeg, tool};
 
@@ -43,6 +44,28 @@ fn every_frame_of_an_hls_stream_arrives_over_kept_connections() {
         connections.len()
     );
     assert_eq!(nginx.complaints(), [""; 0]);
+    server.stop_empty();
+}
+
+#[test]
+fn playlist_that_is_held_back_for_its_next_segment_is_waited_for() {
+    let server = Server::start(&["--http-head-timeout", "0.2"]);
+    let origin = Origin::start();
+    let mut patient = Wire::to(&server);
+    let path = origin.path("/live.m3u8?_HLS_msn=7&_HLS_part=0");
+    patient.send(request("GET", &path, ""));
+    let mut held_back = origin.accept();
+    held_back.head();
+    // When this one has been given up, the other would have been as well.
+    let mut hasty = Wire::to(&server);
+    hasty.send(request("GET", &origin.path("/live.m3u8?x=_HLS_msn=7"), ""));
+    let mut silent = origin.accept();
+    silent.head();
+    hasty.response().assert_error(504, "Gateway Timeout");
+    held_back.send(ok("", "#EXTM3U\nnext.ts\n"));
+    let response = patient.response();
+    assert_eq!(response.status, 200);
+    assert!(response.body.ends_with(b"/next.ts\n"));
     server.stop_empty();
 }
 

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::Router;
 use super::attach::{Lookup, Wanted};
@@ -12,7 +13,8 @@ use super::ready::Entity;
 use super::slots::{ClientId, Feed, UpstreamSlot};
 use crate::client::response::{self, Answer, Status};
 use crate::client::{Incoming, Request};
-use crate::limits::LOOKUP_WAIT;
+use crate::config::Config;
+use crate::limits::{HLS_RELOAD_WAIT, LOOKUP_WAIT};
 use crate::net::LookupId;
 use crate::proto::http::{Exchange, Forward, Framing, Method, Relay};
 use crate::proto::origin::HttpUrl;
@@ -92,7 +94,7 @@ impl Router {
                 is_local: is_trusted || self.is_local(id, request),
             }),
             head: forward.encode(),
-            head_wait: config.http_head_timeout,
+            head_wait: head_wait(&config, url.target()),
             has_body: !is_empty,
             repeatable: is_empty
                 && matches!(request.method, Method::Get | Method::Head | Method::Options),
@@ -295,4 +297,18 @@ impl Router {
             Incoming::Request(_) => debug_assert!(false, "requests are served elsewhere"),
         }
     }
+}
+
+/// How long the head of the answer to `target` is waited for.
+fn head_wait(config: &Config, target: &str) -> Duration {
+    let (_, query) = target.split_once('?').unwrap_or_default();
+    let may_block = query
+        .split('&')
+        .any(|parameter| parameter.starts_with("_HLS_msn="));
+    let least = if may_block {
+        HLS_RELOAD_WAIT
+    } else {
+        Duration::ZERO
+    };
+    config.http_head_timeout.max(least)
 }
