@@ -1,6 +1,7 @@
 //! Who may use the proxy, what for, and what must not leave the house.
 
 use super::wire::{Origin, Wire, ok, request};
+use crate::support::namespace::with_links;
 use crate::support::server::Server;
 
 /// The answer to `GET path` with these header lines, from a router that then closes.
@@ -177,6 +178,39 @@ fn link_local_addresses_are_denied_in_every_spelling() {
         assert!(why.contains("--upstream-"), "{host}: {why}");
     }
     server.stop_empty();
+}
+
+#[test]
+fn scope_of_a_link_local_address_leads_to_its_link_and_no_further() {
+    with_links(|| {
+        let origin = Origin::at("[::]:0");
+        let server = Server::start(&["--upstream-allow", "link-local,fe80::1"]);
+        let port = origin.port;
+        let mut client = Wire::to(&server);
+        let path = format!("/http/[fe80::1%25west]:{port}/x");
+        client.send(request("GET", &path, ""));
+        let mut peer = origin.accept_unless_answered(&client).expect("asked");
+        let head = peer.head();
+        assert!(
+            head.contains(&format!("\r\nHost: [fe80::1]:{port}\r\n")),
+            "{head}"
+        );
+        peer.send(ok("", "next door"));
+        assert_eq!(client.response().body, b"next door");
+
+        let mut client = Wire::to(&server);
+        let path = format!("/rtsp/[fe80::1%25west]:{port}/x");
+        client.send(request("GET", &path, ""));
+        let mut peer = origin.accept_unless_answered(&client).expect("asked");
+        let line = format!("OPTIONS rtsp://[fe80::1]:{port}/x RTSP/1.0\r\n");
+        let head = peer.head();
+        assert!(head.starts_with(&line), "{head}");
+
+        let response = server.get(&format!("/http/[fe80::1%25nowhere]:{port}/"));
+        response.assert_error(502, "Bad Gateway");
+        let why = response.header("X-Flowgate-Error").unwrap_or_default();
+        assert!(why.contains("nowhere"), "{why}");
+    });
 }
 
 #[test]

@@ -449,12 +449,7 @@ fn group_address(
             )
         }
     };
-    let scope = match &url.group {
-        Host::Ip {
-            scope: Some(scope), ..
-        } => Some(scope_interface(scope)?),
-        _ => None,
-    };
+    let scope = interface_of_host(&url.group)?;
     let by_index = url.interface_index.map(interface_of).transpose()?;
     let chosen = url
         .interface
@@ -471,6 +466,11 @@ fn group_address(
         source,
         interface: chosen,
     })
+}
+
+/// The interface by which `host` is reached if nobody says otherwise: that of its scope.
+pub(super) fn interface_of_host(host: &Host) -> Result<Option<String>, String> {
+    host.scope().map(scope_interface).transpose()
 }
 
 /// The interface that an IPv6 scope names, by its name or by its index (RFC 4007 §11.2).

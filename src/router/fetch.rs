@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Router;
-use super::attach::{Lookup, Wanted};
+use super::attach::{Lookup, Wanted, interface_of_host};
 use super::close::CloseReason;
 use super::flow;
 use super::ready::Entity;
@@ -71,9 +71,12 @@ impl Router {
             true => self.resolve(request, &url)?,
             false => (url, None),
         };
+        let scope = interface_of_host(url.origin().host())
+            .map_err(|error| Answer::new(Status::BadGateway, error))?;
         let interface = own_interface
             .clone()
-            .or_else(|| config.http_interface().map(str::to_owned));
+            .or_else(|| config.http_interface().map(str::to_owned))
+            .or(scope);
         let user_info = url.user_info().or_else(|| self.library.user_info_for(&url));
         let authorization = user_info.map(UserInfo::authorization);
         let forward = Forward {

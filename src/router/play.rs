@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Router;
-use super::attach::{Lookup, Wanted};
+use super::attach::{Lookup, Wanted, interface_of_host};
 use super::close::rtsp_status;
 use super::flow::Limits;
 use super::ready::Entity;
@@ -35,6 +35,10 @@ impl Router {
             Ok(prepared) => prepared,
             Err(answer) => return self.refuse(id, answer.status, &answer.detail),
         };
+        let scope = match interface_of_host(&session_request.url.host) {
+            Ok(scope) => scope,
+            Err(error) => return self.refuse(id, Status::ServiceUnavailable, &error),
+        };
         let is_probe = session_request.purpose == Purpose::Probe;
         let is_admitted = if is_probe {
             self.admit_probe(id)
@@ -47,7 +51,8 @@ impl Router {
         let config = &self.shared.config;
         let interface = resolved
             .interface
-            .or_else(|| config.rtsp_interface().map(str::to_owned));
+            .or_else(|| config.rtsp_interface().map(str::to_owned))
+            .or(scope);
         let circumstances = Circumstances {
             interface,
             is_local: is_trusted || self.is_local(id, request),

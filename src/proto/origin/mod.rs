@@ -278,15 +278,7 @@ pub(super) fn check_authority(text: &str) -> Result<(), OriginError> {
 
 /// An IPv6 address. Its scope is an interface name that can stand in a URL as it is.
 fn parse_literal(text: &str) -> Option<Host> {
-    let text = match text.split_once('%') {
-        // A scope of `25…` could be meant either way; RFC 6874 requires the encoded form.
-        Some((address, scope)) => Cow::Owned(format!(
-            "{address}%{}",
-            scope.strip_prefix("25").unwrap_or(scope)
-        )),
-        None => Cow::Borrowed(text),
-    };
-    let host = url::parse_ipv6(&text)?;
+    let host = url::parse_ipv6(&url::with_bare_scope(text))?;
     let scope_is_plain = match &host {
         Host::Ip {
             scope: Some(scope), ..

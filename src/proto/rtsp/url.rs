@@ -146,7 +146,8 @@ impl Url {
         if endpoint.is_empty() || endpoint.starts_with(':') {
             return Err(UrlError::Host);
         }
-        let (host, port) = url::parse_endpoint(endpoint).map_err(UrlError::Authority)?;
+        let endpoint = url::with_bare_scope(endpoint);
+        let (host, port) = url::parse_endpoint(&endpoint).map_err(UrlError::Authority)?;
         let credentials = parse_credentials(user_info).map_err(UrlError::Credentials)?;
         let default_port = if tls { PORT_TLS } else { PORT };
         let port = port.unwrap_or(default_port);
@@ -318,6 +319,19 @@ mod tests {
         let user_only = Url::parse("rtsp://u@h/").unwrap().credentials.unwrap();
         assert_eq!(user_only.password, "");
         assert_eq!(Url::parse("rtsp://:p@h/").unwrap().credentials, None);
+    }
+
+    #[test]
+    fn scope_is_kept_for_ourselves() {
+        for (text, scope) in [
+            ("rtsp://[fe80::1%25eth0]/x", Some("eth0")),
+            ("rtsp://[fe80::1%eth0]:8554/x", Some("eth0")),
+            ("rtsp://[fe80::1%252]/x", Some("2")),
+            ("rtsp://[fe80::1%eth%250]/x", Some("eth%250")),
+            ("rtsp://[fe80::1]/%25eth0", None),
+        ] {
+            assert_eq!(Url::parse(text).unwrap().host.scope(), scope, "{text}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! A host stays text: nothing is resolved here.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -32,6 +33,14 @@ impl Host {
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Host::Ip { address, .. } => Some(*address),
+            Host::Name(_) => None,
+        }
+    }
+
+    /// The scope of an IPv6 literal, if there is one.
+    pub fn scope(&self) -> Option<&str> {
+        match self {
+            Host::Ip { scope, .. } => scope.as_deref(),
             Host::Name(_) => None,
         }
     }
@@ -125,6 +134,17 @@ pub(in crate::proto) fn check_host(text: &str) -> Result<Option<Ipv4Addr>, UrlEr
         return Err(UrlError::Host);
     }
     Ok(None)
+}
+
+/// A host whose scope, if it has one, follows `%` and not `%25`, which RFC 6874 requires in a URL: a scope of `25…` could
+/// be meant either way.
+pub(in crate::proto) fn with_bare_scope(text: &str) -> Cow<'_, str> {
+    match text.split_once("%25") {
+        Some((address, scope)) if !address.contains('%') => {
+            Cow::Owned(format!("{address}%{scope}"))
+        }
+        _ => Cow::Borrowed(text),
+    }
 }
 
 /// An IPv6 address without brackets, its scope behind `%`. The scope is any text that is not empty.

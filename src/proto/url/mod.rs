@@ -12,7 +12,7 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 pub use host::{HOST_BYTES_MAX, Host, PORT_BYTES_MAX, parse_endpoint};
-pub(super) use host::{check_host, parse_host, parse_ipv6, parse_port};
+pub(super) use host::{check_host, parse_host, parse_ipv6, parse_port, with_bare_scope};
 pub use multicast::{
     ADDRESS_BYTES_MAX, DEFAULT_PORT, INTERFACE_BYTES_MAX, MulticastUrl, URL_BYTES_MAX,
     parse_multicast,
