@@ -197,8 +197,8 @@ pub const HLS_RELOAD_WAIT: Duration = Duration::from_secs(30);
 pub const READ_AHEAD_BYTES_MAX: usize = 32 << 10;
 /// Bytes of what a client sends that are taken per turn.
 pub const DISCARD_BYTES_PER_TURN: usize = 64 << 10;
-/// A client that has closed its sending side is taken to have left once nothing could be sent to it for this long. Chosen:
-/// more than the defaults of the waits for a head and for media, so that it gets what others get, and far less than the
+/// A client that has closed its sending side is taken to have left once its answer has begun and nothing could be sent to
+/// it for this long. Chosen: more than live media pauses for by default before it counts as ended, and far less than the
 /// wait inside a body.
 pub const HALF_CLOSED_WAIT: Duration = Duration::from_secs(6);
 /// A client that has taken nothing for this long is asked whether it is still there.

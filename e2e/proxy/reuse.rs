@@ -161,38 +161,57 @@ fn client_that_leaves_takes_its_upstream_with_it() {
 }
 
 #[test]
-fn client_that_closes_while_nothing_comes_takes_its_upstream_with_it() {
+fn client_that_closes_is_waited_for_before_its_answer_and_given_up_inside_it() {
     let (server, origin) = (Server::start(&["--http-head-timeout=60"]), Origin::start());
-    for (beginning, expected) in [
-        ("", ""),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome", "some"),
-    ] {
-        let mut client = Wire::to(&server);
-        client.send(request("GET", &origin.path("/"), ""));
-        let mut peer = origin.accept();
-        peer.head();
-        peer.send(beginning);
-        if !expected.is_empty() {
-            assert_eq!(client.response_head().status, 200);
-        }
-        assert_eq!(client.exact(expected.len()), expected.as_bytes());
-        // In order: nothing tells the router whether the client still reads.
-        drop(client);
-        assert_eq!(peer.rest_or_reset(), b"");
-    }
+    let mut patient = Wire::to(&server);
+    patient.send(request("GET", &origin.path("/"), ""));
+    patient.stream.shutdown(Shutdown::Write).expect("open");
+    let mut slow = origin.accept();
+    slow.head();
+
+    let mut client = Wire::to(&server);
+    client.send(request("GET", &origin.path("/"), ""));
+    let mut peer = origin.accept();
+    peer.head();
+    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome");
+    assert_eq!(client.response_head().status, 200);
+    assert_eq!(client.exact(4), b"some");
+    // In order: nothing tells the router whether the client still reads.
+    drop(client);
+    assert_eq!(peer.rest_or_reset(), b"");
+
+    // This one has waited for even longer.
+    slow.send(ok("", "whole"));
+    assert_eq!(patient.response().body, b"whole");
     server.stop_empty();
 }
 
 #[test]
-fn client_that_closes_its_side_gets_what_comes_soon() {
-    let (server, origin) = (Server::start(&[]), Origin::start());
-    let mut client = Wire::to(&server);
-    client.send(request("GET", &origin.path("/"), ""));
-    client.stream.shutdown(Shutdown::Write).expect("open");
-    let mut peer = origin.accept();
+fn client_that_has_closed_its_side_and_waits_gives_way_at_the_limit() {
+    let options = ["-m", "1", "--http-head-timeout=60"];
+    let (server, origin) = (Server::start(&options), Origin::start());
+    let mut patient = Wire::to(&server);
+    patient.send(request("GET", &origin.path("/"), ""));
+    let mut unwanted = origin.accept();
+    unwanted.head();
+    let mut refused = Wire::to(&server);
+    refused.send(request("GET", &origin.path("/"), ""));
+    let response = refused.response();
+    response.assert_error(503, "Service Unavailable");
+    patient.stream.shutdown(Shutdown::Write).expect("open");
+
+    let (mut client, mut peer) = wait_for(SOON, "a free place", || {
+        let mut client = Wire::to(&server);
+        client.send(request("GET", &origin.path("/"), ""));
+        let peer = origin.accept_unless_answered(&client)?;
+        Some((client, peer))
+    });
     peer.head();
     peer.send(ok("", "whole"));
     assert_eq!(client.response().body, b"whole");
+    let response = patient.response();
+    response.assert_error(503, "Service Unavailable");
+    assert_eq!(unwanted.rest_or_reset(), b"");
     server.stop_empty();
 }
 

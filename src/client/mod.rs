@@ -218,9 +218,8 @@ impl Client {
             State::Closed(_) => return None,
             _ if self.queue.local_bytes() > 0 => Some(self.progress_at + STALL_CHECK / 2),
             _ if !self.queue.is_empty() => Some(self.progress_at + STALL_CHECK),
-            State::Waiting | State::Streaming if self.read_closed => {
-                Some(self.progress_at + HALF_CLOSED_WAIT)
-            }
+            // Before the head of its answer it waits as long as everybody does.
+            State::Streaming if self.read_closed => Some(self.progress_at + HALF_CLOSED_WAIT),
             _ => None,
         };
         let body = (self.body.is_some() && body_allowed).then_some(self.body_at + BODY_WAIT);

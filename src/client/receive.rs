@@ -27,7 +27,8 @@ pub enum Incoming {
     BodyFailed(Answer),
     /// The pool has no buffer for the body; nothing was read.
     Starved,
-    /// It has closed its sending side, and nothing could be sent to it for [`HALF_CLOSED_WAIT`](crate::limits).
+    /// It has closed its sending side, and nothing could be sent to it for [`HALF_CLOSED_WAIT`](crate::limits) inside
+    /// its answer.
     Left,
 }
 

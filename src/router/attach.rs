@@ -164,8 +164,8 @@ impl Router {
         self.look_up(id, names, Wanted::Group(url));
     }
 
-    /// Takes a client on as a stream, or refuses it for the client limit. At the limit, a viewer
-    /// that has closed its side already gives way: it is most likely the same one, zapping.
+    /// Takes a client on as a stream, or refuses it for the client limit. At the limit, one that has closed its side
+    /// and watches or still waits gives way: it is most likely the same one, zapping.
     pub(super) fn admit(&mut self, id: ClientId) -> bool {
         let clients_max = self.shared.config.clients_max;
         let place = self.worker.admit(clients_max).or_else(|| {
@@ -199,10 +199,10 @@ impl Router {
     }
 
     fn end_half_closed(&mut self) {
-        // A body that must arrive whole is not cut short for this.
-        let is_live = |feed| matches!(feed, Feed::Channel(_) | Feed::Lookup { .. });
         let half_closed = self.clients.iter().find(|(_, sink)| {
-            sink.streams && is_live(sink.feed) && sink.client.has_closed_sending()
+            // A body that must arrive whole is not cut short for this.
+            let gives_way = sink.client.is_waiting() || matches!(sink.feed, Feed::Channel(_));
+            sink.streams && gives_way && sink.client.has_closed_sending()
         });
         let Some((id, _)) = half_closed else { return };
         self.detach(id);

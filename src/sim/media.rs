@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::web::{Exchange, Replies};
+use crate::limits::HALF_CLOSED_WAIT;
 use crate::proto::mpegts::{PACKET_BYTES, SYNC};
 
 /// Datagrams from one random-access point to the next.
@@ -84,6 +85,20 @@ impl std::fmt::Debug for Sent {
             self.place
         )
     }
+}
+
+/// A silence in which a client that has closed its side may be taken to have left. It is a little shorter than the
+/// router's, since packets are not handed on in the moment in which they arrive.
+pub(super) const SILENCE: Duration = HALF_CLOSED_WAIT.saturating_sub(Duration::from_secs(1));
+
+/// When the first [`SILENCE`] after `begun` begins, if there is one.
+pub(super) fn silence(sent: &[Sent], begun: Instant) -> Option<Instant> {
+    let mut arrivals: Vec<Instant> = sent.iter().filter_map(|sent| sent.arrived).collect();
+    arrivals.sort_unstable();
+    arrivals.windows(2).find_map(|pair| {
+        let begin = pair[0].max(begun);
+        (pair[1].saturating_duration_since(begin) >= SILENCE).then_some(begin)
+    })
 }
 
 /// The payload of datagram `sequence`, of `packets` TS packets.

@@ -139,6 +139,11 @@ impl Scenario {
         orders.any(|plan| matches!(plan.order, Order::Resize(_)))
     }
 
+    /// Whether the pool is so small, or becomes so small, that anything may be refused.
+    pub(super) fn is_cramped(&self) -> bool {
+        self.config.pool_buffers_max < 256 || (!self.roomy && self.is_resized())
+    }
+
     fn units(&self) -> impl Iterator<Item = usize> {
         let ordered = self.orders.iter().filter_map(|plan| match plan.order {
             Order::Resize(units) => Some(units),

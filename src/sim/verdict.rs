@@ -81,6 +81,7 @@ pub(super) fn judge(
         .flatten()
         .filter(|peer| peer.client().is_some())
         .count();
+    let is_cramped = scenario.is_cramped();
     for peer in 0..world.peers.len() {
         let taken = world.connections[peer].as_mut().and_then(|connection| {
             let viewer = connection.viewer.as_mut()?;
@@ -140,13 +141,16 @@ pub(super) fn judge(
             Expected::Stream(channel) => {
                 let mut plays = world.plays.iter();
                 let play = plays.find(|play| play.channel == channel);
+                let silence = media::silence(&world.sent[channel], client.begin);
+                let slow = play.is_some_and(|play| play.longest_gap() >= media::SILENCE);
                 let overrun = router.shared().stats.packets_overrun > 0;
                 let watched = rtsp::Watched {
                     stays,
                     dropped_bytes: accounted.then_some(flow.dropped.bytes),
                     is_crowded: scenario.config.clients_max < clients,
                     gives_way: client.half_closes,
-                    is_cramped: scenario.config.pool_buffers_max < 256,
+                    is_let_go: client.half_closes && (slow || silence.is_some() || is_cramped),
+                    is_cramped,
                     roomy: !overrun,
                 };
                 match play {
@@ -162,6 +166,8 @@ pub(super) fn judge(
                 let overrun = router.shared().stats.packets_overrun > 0;
                 let clean = world.clean[channel] && !overrun && accounted;
                 let sent = &world.sent[channel];
+                let silence = media::silence(sent, client.begin).filter(|_| client.half_closes);
+                let at = silence.map_or(at, |silence| at.min(silence));
                 if stays && viewer.status == Some(200) {
                     assert!(viewer.is_whole(), "client {peer} ends inside a datagram");
                     if clean {
@@ -190,9 +196,9 @@ pub(super) fn judge(
                 if scenario.roomy && keeps_up && connection.writable_since.is_some() {
                     assert_eq!(flow.dropped.packets, 0, "client {peer} reads fast");
                 }
-                // In the smallest pools the heads of stalled clients alone can take what live media needs.
-                let small = scenario.config.pool_buffers_max < 256;
-                let at = if small {
+                // In the smallest pools the heads of stalled clients alone can take what live media needs. And who has
+                // closed its side is let go if it is given nothing for long, be it for want of a buffer.
+                let at = if is_cramped || (client.half_closes && flow.dropped.packets > 0) {
                     client.begin + Duration::from_secs(1)
                 } else {
                     at
@@ -273,9 +279,7 @@ fn judge_web(
         .count();
     let excuses = Excuses {
         stopped,
-        refuses: config.clients_max < clients
-            || config.pool_buffers_max < 256
-            || (!scenario.roomy && scenario.is_resized()),
+        refuses: config.clients_max < clients || scenario.is_cramped(),
         starves: !scenario.roomy,
     };
     let notes = judge_replies(peer, client, replies, world, config, excuses);

@@ -165,6 +165,11 @@ pub(super) struct Log {
 }
 
 impl Play {
+    /// Longest time between two packets while it plays.
+    pub(in crate::sim) fn longest_gap(&self) -> Duration {
+        self.gap * self.burst as u32
+    }
+
     /// Bytes of requests that its sockets hold.
     pub(in crate::sim) fn window_bytes(&self) -> usize {
         self.window_bytes

@@ -14,6 +14,8 @@ pub(in crate::sim) struct Watched {
     pub(in crate::sim) is_crowded: bool,
     /// … or have to give way later, since it has closed its side.
     pub(in crate::sim) gives_way: bool,
+    /// It has closed its side, and nothing came for so long that it may be taken to have left.
+    pub(in crate::sim) is_let_go: bool,
     /// A pool so small that anything may be refused.
     pub(in crate::sim) is_cramped: bool,
     /// Nothing was lost for want of a buffer.
@@ -72,7 +74,7 @@ pub(in crate::sim) fn judge_play(
     assert!(!play.fails(), "a stream from nowhere: {}", context());
     if !play.log.complete {
         // Nobody but the server ends a stream.
-        let may = play.finale == Finale::Resets;
+        let may = play.finale == Finale::Resets || watched.is_let_go;
         assert!(may, "given up: {}", context());
         return "stream broken";
     }

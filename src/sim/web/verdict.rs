@@ -76,7 +76,7 @@ pub(in crate::sim) fn judge_replies(
                 };
                 let late = exchange.upload.is_some() && (dawdles || !sent);
                 let excused = match done.status {
-                    503 => excuses.refuses || excuses.stopped || kept_waiting(done.at),
+                    503 => excuses.refuses || excuses.stopped,
                     408 => late || !sent,
                     // Its side is closed before its request is whole.
                     400 => !sent,
