@@ -147,11 +147,12 @@ pub(in crate::proto) fn with_bare_scope(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// An IPv6 address without brackets, its scope behind `%`. The scope is any text that is not empty.
+/// An IPv6 address without brackets, its scope behind `%`. The scope is any text that is not empty and can stand in
+/// brackets.
 pub(in crate::proto) fn parse_ipv6(text: &str) -> Option<Host> {
     let (address, scope) = match text.split_once('%') {
-        Some((address, scope)) if !scope.is_empty() => (address, Some(scope.to_owned())),
-        Some(_) => return None,
+        Some((_, scope)) if scope.is_empty() || scope.contains(']') => return None,
+        Some((address, scope)) => (address, Some(scope.to_owned())),
         None => (text, None),
     };
     let address = IpAddr::V6(address.parse().ok()?);

@@ -260,6 +260,7 @@ mod tests {
         );
         assert_eq!(group_and_port("[ff02::1%3]:5"), (scoped("ff02::1", "3"), 5));
         assert_eq!(error("[ff02::1%25]:5"), UrlError::Bracket);
+        assert_eq!(error("ff02::1%25a]:5"), UrlError::Host);
     }
 
     #[test]
