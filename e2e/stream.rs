@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::http::Body;
 use crate::support::namespace::{
-    EAST, WEST, WEST_OTHER, WEST_OTHER_V6, WEST_V6, with_links, with_loopback_only,
+    EAST, WEST, WEST_OTHER, WEST_OTHER_V6, WEST_V6, replace_west, with_links, with_loopback_only,
 };
 use crate::support::sender::{Framing, Source};
 use crate::support::server::Server;
@@ -368,6 +368,41 @@ fn interface_is_that_of_the_url_before_that_of_the_options() {
         let mut two = server.open("/rtp/239.4.0.3:5000?r2h-ifname=east");
         assert!(ts::assert_gapless(&one.take(350 * ts::PACKET)).1 < east);
         assert!(ts::assert_gapless(&two.take(350 * ts::PACKET)).0 >= east);
+    });
+}
+
+#[test]
+fn interface_that_is_made_again_is_joined_again() {
+    with_links(|| {
+        let cases = [
+            ("/rtp/239.4.0.5:5000", WEST, "239.4.0.5:5000"),
+            ("/rtp/10.1.0.1@232.4.0.5:5000", WEST, "232.4.0.5:5000"),
+            ("/rtp/239.4.0.6:5000?ifname=west", WEST, "239.4.0.6:5000"),
+            (
+                "/rtp/[ff15::45]:5000?ifname=west",
+                WEST_V6,
+                "[ff15::45]:5000",
+            ),
+        ];
+        // Whoever waits for the end of the silence does not get there in time.
+        let server = Server::start(&["--no-data-timeout", "60"]);
+        let mut bodies = cases.map(|(path, from, group)| {
+            let sender = Source::new("west", from, group, Framing::Rtp).run(100);
+            let mut body = server.open(path);
+            ts::assert_gapless(&body.take(70 * ts::PACKET));
+            // All that was sent has come before the link goes.
+            let last = sender.stop() - 1;
+            while ts::assert_gapless(&body.take(7 * ts::PACKET)).1 < last {}
+            body
+        });
+        replace_west();
+        for ((path, from, group), body) in cases.into_iter().zip(&mut bodies) {
+            println!("{path}");
+            let source = Source::new("west", from, group, Framing::Rtp).starting_at(1 << 40);
+            let _sender = source.run(100);
+            let (first, _) = ts::assert_gapless(&body.take(70 * ts::PACKET));
+            assert!(first >= 1 << 40);
+        }
     });
 }
 

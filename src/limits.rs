@@ -95,6 +95,9 @@ pub const HOLE_WAIT: Duration = Duration::from_millis(50);
 /// A sender that was silent for this long may begin anew with numbers it has used. Chosen: longer than any network delays
 /// the second copy of a packet, shorter than senders rest that play a recording in a loop (3 s, multicast spec §19).
 pub const SENDER_PAUSE: Duration = Duration::from_millis(500);
+/// A channel that is silent for this long is joined again, and then as often, in case its interface was made anew. Chosen:
+/// a viewer forgives a second, and a socket a second costs nothing.
+pub const RENEW_WAIT: Duration = Duration::from_secs(1);
 /// The first packets of a channel are put in order for at most this long (multicast spec §20.4).
 pub const START_WAIT: Duration = Duration::from_millis(20);
 /// A client that has skipped and caught up waits this long for a point at which a decoder can start.

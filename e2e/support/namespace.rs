@@ -47,6 +47,20 @@ addr add fd00:2::1/64 dev east nodad
 route add 224.0.0.0/4 dev west
 ";
 
+/// Unmakes and makes the link `west`, as when a line is dialled anew: what was joined on it is forgotten.
+const WEST_ANEW: &str = "\
+link del west
+link add west type veth peer name west-far
+link set west addrgenmode none
+link set west-far addrgenmode none
+link set west mtu 65535 up
+link set west-far mtu 65535 up
+addr add 10.1.0.1/24 dev west
+addr add fe80::1/64 dev west nodad
+addr add fd00:1::1/64 dev west nodad
+route add 224.0.0.0/4 dev west
+";
+
 /// How often a test is run at most while the kernel loses packets.
 const ATTEMPTS: usize = 3;
 
@@ -65,6 +79,11 @@ pub(crate) fn with_loopback_only<F: Fn() + Send + Sync + 'static>(test: F) {
     if tool::have(&["ip", "unshare"]) {
         run("link set lo up\n", test);
     }
+}
+
+/// Replaces the link `west` of the network of this thread by another of the same name.
+pub(crate) fn replace_west() {
+    set_up(WEST_ANEW);
 }
 
 /// Whether we are inside the user namespace made here, in which there is only one user.

@@ -12,7 +12,9 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::limits::{QUEUE_POOL_SHARE, SHARED_PAGES_BYTES_MIN, SHARED_PAGES_SUBSCRIBERS};
+use crate::limits::{
+    QUEUE_POOL_SHARE, RENEW_WAIT, SHARED_PAGES_BYTES_MIN, SHARED_PAGES_SUBSCRIBERS,
+};
 use crate::net::{Edge, GroupAddress, SocketId, Watched};
 use crate::pool::Run;
 use crate::proto::mpegts::Scanner;
@@ -74,6 +76,8 @@ pub struct Channel {
     replay: Option<Replay>,
     /// When media that could be delivered last arrived; the time of joining until then.
     media_at: Instant,
+    /// When the silent socket is replaced by a fresh one; a time after `media_at`.
+    renew_at: Instant,
     /// Datagrams lost for want of a buffer, when that was last looked at.
     overrun: u64,
     rejoin_at: Option<Instant>,
@@ -110,6 +114,7 @@ impl Channel {
             receiver: Receiver::new(),
             replay,
             media_at: shared.now,
+            renew_at: shared.now + RENEW_WAIT,
             rejoin_at: config
                 .mcast_rejoin_interval
                 .map(|interval| shared.now + interval),
@@ -185,7 +190,7 @@ impl Channel {
 
     /// When the channel needs a turn although no edge comes.
     pub fn deadline(&self, shared: &Shared) -> Instant {
-        let silence = self.media_at + shared.config.no_data_timeout;
+        let silence = (self.media_at + shared.config.no_data_timeout).min(self.renew_at);
         let others = [
             self.ticker.deadline(),
             self.receiver.deadline(),
@@ -228,6 +233,7 @@ impl Channel {
         if !runs.is_empty() || overrun > std::mem::replace(&mut self.overrun, overrun) {
             // What was lost for want of a buffer did arrive.
             self.media_at = now;
+            self.renew_at = now + RENEW_WAIT;
         } else if now >= self.media_at + shared.config.no_data_timeout {
             let Counters {
                 foreign, malformed, ..
@@ -237,6 +243,7 @@ impl Channel {
                 foreign: foreign + malformed,
             });
         }
+        self.renew_if_due(shared);
         self.rejoin_if_due(shared);
         for run in runs {
             self.finish_run(run, audience, is_behind, shared);
@@ -277,6 +284,20 @@ impl Channel {
             (None, Some(interval)) => Some(next(interval)),
             (Some(at), Some(interval)) => Some(at.min(next(interval))),
         };
+    }
+
+    /// Joins anew on whichever interface it is now.
+    fn renew_if_due(&mut self, shared: &mut Shared) {
+        if shared.now < self.renew_at {
+            return;
+        }
+        self.renew_at = shared.now + RENEW_WAIT;
+        // What is read by the clock brings datagrams, so the interface is there.
+        if self.ticker.is_watched()
+            && let Err(error) = shared.net.renew(self.socket.id, &self.address)
+        {
+            log::debug!("channel {}: joining again: {error}", self.address.group);
+        }
     }
 
     fn rejoin_if_due(&mut self, shared: &mut Shared) {

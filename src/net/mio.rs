@@ -273,6 +273,42 @@ fn datagram_socket(
     Ok(socket)
 }
 
+/// A socket that has joined a group.
+struct JoinedGroup {
+    socket: OsSocket,
+    receive_buffer_bytes: usize,
+    /// Why it is not bound to the interface that was named.
+    unbound: Option<io::Error>,
+}
+
+fn join_group(address: &GroupAddress, receive_buffer_bytes: usize) -> io::Result<JoinedGroup> {
+    let membership = membership(address)?;
+    if !membership.group.is_multicast() {
+        let error = "the address is not a multicast group";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+    }
+    let socket = OsSocket::new(
+        Domain::for_address(address.group),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    socket.set_nonblocking(true)?;
+    let receive_buffer_bytes = sys::udp::set_receive_buffer(socket.as_fd(), receive_buffer_bytes)?;
+    socket.set_reuse_address(true)?;
+    let interface = address.interface.as_ref();
+    let unbound = interface.and_then(|name| socket.bind_device(Some(name.as_bytes())).err());
+    receive_only_own_groups(&socket, membership.group)?;
+    // Bound to the group and not to the wildcard address, so that only this group's datagrams arrive.
+    socket.bind(&bind_address(address, membership.interface).into())?;
+    sys::udp::join(socket.as_fd(), &membership)
+        .map_err(|error| explain_refusal(error, &membership))?;
+    Ok(JoinedGroup {
+        socket,
+        receive_buffer_bytes,
+        unbound,
+    })
+}
+
 /// Shuts out what only other sockets of this host have joined: by default Linux gives a socket any datagram for the
 /// address it is bound to that has come for anybody, until the socket joins and from interfaces it has not joined on.
 fn receive_only_own_groups(socket: &OsSocket, group: IpAddr) -> io::Result<()> {
@@ -528,33 +564,13 @@ impl Net for MioNet {
     }
 
     fn join(&mut self, address: &GroupAddress, receive_buffer_bytes: usize) -> io::Result<Joined> {
-        let membership = membership(address)?;
-        if !membership.group.is_multicast() {
-            let error = "the address is not a multicast group";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
-        }
-        let socket = OsSocket::new(
-            Domain::for_address(address.group),
-            Type::DGRAM,
-            Some(Protocol::UDP),
-        )?;
-        socket.set_nonblocking(true)?;
-        let receive_buffer_bytes =
-            sys::udp::set_receive_buffer(socket.as_fd(), receive_buffer_bytes)?;
-        socket.set_reuse_address(true)?;
-        if let Some(interface) = &address.interface
-            && let Err(error) = socket.bind_device(Some(interface.as_bytes()))
-        {
+        let group = join_group(address, receive_buffer_bytes)?;
+        if let (Some(interface), Some(error)) = (&address.interface, group.unbound) {
             log::error!("cannot bind to interface {interface}: {error}; the join alone selects it");
         }
-        receive_only_own_groups(&socket, membership.group)?;
-        // Bound to the group and not to the wildcard address, so that only this group's datagrams arrive.
-        socket.bind(&bind_address(address, membership.interface).into())?;
-        sys::udp::join(socket.as_fd(), &membership)
-            .map_err(|error| explain_refusal(error, &membership))?;
         Ok(Joined {
-            socket: self.add(socket),
-            receive_buffer_bytes,
+            socket: self.add(group.socket),
+            receive_buffer_bytes: group.receive_buffer_bytes,
         })
     }
 
@@ -594,6 +610,22 @@ impl Net for MioNet {
 
     fn rejoin(&mut self, socket: SocketId, address: &GroupAddress) -> io::Result<()> {
         rejoin::rejoin(self.fd(socket)?.as_fd(), &membership(address)?)
+    }
+
+    fn renew(&mut self, socket: SocketId, address: &GroupAddress) -> io::Result<()> {
+        // The kernel reports twice of what it was asked for.
+        let receive_buffer_bytes = SockRef::from(self.fd(socket)?).recv_buffer_size()? / 2;
+        let fresh: OwnedFd = join_group(address, receive_buffer_bytes)?.socket.into();
+        self.poll.registry().register(
+            &mut SourceFd(&fresh.as_raw_fd()),
+            token(socket)?,
+            Interest::READABLE,
+        )?;
+        if let Some(place) = self.sockets.get_mut(key(socket)) {
+            // Closing the old one takes it out of the poll.
+            *place = fresh;
+        }
+        Ok(())
     }
 
     fn watch(&mut self, socket: SocketId) -> io::Result<()> {

@@ -360,6 +360,15 @@ pub trait Net {
     /// What the system reports.
     fn rejoin(&mut self, socket: SocketId, address: &GroupAddress) -> io::Result<()>;
 
+    /// Joins the group of a silent socket, which is in the poll, with a fresh one in its place and under its id. An interface
+    /// that was removed has taken the memberships on it along, even if one of the same name is there again; and
+    /// the routing table may choose another one by now. Where nothing has changed the network notices nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Net::join`]; the socket stays as it was then.
+    fn renew(&mut self, socket: SocketId, address: &GroupAddress) -> io::Result<()>;
+
     /// Puts a datagram socket into the poll. What waits in it already makes an edge.
     ///
     /// # Errors

@@ -343,6 +343,15 @@ impl Net for SimNet {
         Ok(())
     }
 
+    fn renew(&mut self, socket: SocketId, address: &GroupAddress) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        let group = world.group(socket);
+        assert_eq!(group.address, address.group);
+        assert!(group.watched, "renewed while it is read by the clock");
+        world.note("renew");
+        Ok(())
+    }
+
     fn watch(&mut self, socket: SocketId) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
         let group = world.group(socket);

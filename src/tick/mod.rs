@@ -67,6 +67,11 @@ impl Ticker {
         self.mode == Mode::Watched && socket.readable
     }
 
+    /// Whether the socket is in the poll.
+    pub fn is_watched(&self) -> bool {
+        self.mode == Mode::Watched
+    }
+
     /// Whether `socket` is to be read now.
     pub fn is_due(&self, socket: &Watched, now: Instant) -> bool {
         self.runnable(socket) || self.deadline().is_some_and(|at| at <= now)

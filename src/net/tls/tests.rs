@@ -274,6 +274,9 @@ impl Net for Wire {
     fn rejoin(&mut self, _: SocketId, _: &GroupAddress) -> io::Result<()> {
         unsupported()
     }
+    fn renew(&mut self, _: SocketId, _: &GroupAddress) -> io::Result<()> {
+        unsupported()
+    }
     fn watch(&mut self, _: SocketId) -> io::Result<()> {
         unsupported()
     }
