@@ -470,10 +470,71 @@ fn demo_works_for_an_unprivileged_user_on_this_machine() {
     if !ffmpeg::available() {
         return;
     }
-    if somebody_else_sends_the_demo() {
-        return crate::support::skip("another demo is running on this machine");
-    }
     watch_demo();
+}
+
+#[test]
+fn demos_side_by_side_have_ports_and_streams_of_their_own() {
+    with_loopback_only(|| {
+        let demos = [(); 2].map(|()| {
+            let mut command = Command::new(PROGRAM);
+            command.args(["demo", "-v", "3", "--app-path-prefix", "/tv"]);
+            let server = Server::start_bare(command);
+            let url = demo_url(&server);
+            let (begin, group) = url.split_once("/tv/rtp/").expect("below the prefix");
+            assert_eq!(begin, format!("http://127.0.0.1:{}", server.port));
+            (server, format!("/tv/rtp/{group}"))
+        });
+        let [(first, first_path), (second, second_path)] = &demos;
+        assert_eq!(
+            (first.port, first_path.as_str()),
+            (5140, "/tv/rtp/239.255.70.71:5004")
+        );
+        assert_ne!(second_path, first_path);
+        let told = second.log().all();
+        assert!(
+            told.iter().any(|line| line.contains("Port 5140 is in use")),
+            "{told:?}"
+        );
+        for (server, path) in &demos {
+            let bytes = server.open(path).take_for(Duration::from_secs(2));
+            ts::assert_continuous(&bytes);
+        }
+        // A reload looks at the same command line again, and finds the port taken that is its own.
+        second.signal(libc::SIGHUP);
+        second
+            .log()
+            .wait("There is no configuration file; the settings are the same");
+        server::connect(second.port);
+        for (server, _) in demos {
+            server.stop_empty();
+        }
+    });
+}
+
+#[test]
+fn demo_does_not_choose_another_port_than_it_was_told() {
+    with_loopback_only(|| {
+        let _taken = TcpListener::bind("127.0.0.1:5140").expect("free");
+        let refused = run(Command::new(PROGRAM).args(["demo", "-l", "127.0.0.1:5140"]));
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(
+            refused.stderr.contains("cannot listen on 127.0.0.1:5140"),
+            "{}",
+            refused.stderr
+        );
+    });
+}
+
+/// The URL that a demo tells its user.
+fn demo_url(server: &Server) -> String {
+    let line = wait_for(SOON, "a URL", || {
+        let lines = server.log().all();
+        lines
+            .into_iter()
+            .find(|line| line.starts_with("  http://127.0.0.1:"))
+    });
+    line.trim().to_owned()
 }
 
 fn watch_demo() {
@@ -490,16 +551,14 @@ fn watch_demo() {
     }
     command.arg("demo");
     let server = Server::start_as(command, &[]);
-    server.log().wait("  http://127.0.0.1:");
-    let url = server.log().wait("  http://127.0.0.1:").trim().to_owned();
+    let url = demo_url(&server);
     server.log().wait(&format!("  {}", server.url("/player")));
+    let path = url.strip_prefix(&server.url("")).expect("this router's");
     let list = String::from_utf8(server.get("/playlist.m3u").body).expect("text");
     assert!(list.contains("Test picture\nhttp://"), "{list}");
     let file = directory.path().join("demo.ts");
     // The first client joins in the middle; the next ones start at a key frame.
-    let first = server
-        .open("/rtp/239.255.70.71:5004")
-        .take_for(Duration::from_secs(3));
+    let first = server.open(path).take_for(Duration::from_secs(3));
     assert!(first.len() > 100 * ts::PACKET);
     let mut curl = ffmpeg::record(&url, &file, Duration::from_secs(4));
     // Told to stop by time, which curl calls an error.
@@ -514,24 +573,6 @@ fn watch_demo() {
         ffmpeg::frames(&file)
     );
     server.stop_empty();
-}
-
-/// Whether packets arrive in the demo's group although we do not send any.
-fn somebody_else_sends_the_demo() -> bool {
-    use socket2::{Domain, Socket, Type};
-    let group = std::net::Ipv4Addr::new(239, 255, 70, 71);
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).expect("a socket");
-    socket.set_reuse_address(true).expect("an option");
-    socket
-        .bind(&std::net::SocketAddrV4::new(group, 5004).into())
-        .expect("bound");
-    socket
-        .join_multicast_v4(&group, &std::net::Ipv4Addr::LOCALHOST)
-        .expect("joined");
-    socket
-        .set_read_timeout(Some(Duration::from_millis(300)))
-        .expect("valid");
-    (&socket).read(&mut [0; 2048]).is_ok()
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use flowgate::area::Area;
 use flowgate::cli::{self, Command, Invocation, Loaded};
-use flowgate::config::{Config, Problem, Severity};
+use flowgate::config::{Config, ListenAddr, PORT_DEFAULT, Problem, Severity, Source, settings};
+use flowgate::demo::Reservation;
 use flowgate::net::tls::TlsConfig;
 use flowgate::net::{Place, clock};
 use flowgate::privilege::Identity;
@@ -141,44 +143,112 @@ fn run(invocation: Invocation, loaded: Loaded) -> Result<(), Failure> {
         area,
         invocation,
         loaded,
-        adjust: |_| {},
-        announce: |_, _| {},
+        adjust: Box::new(|_| {}),
+        announce: Box::new(|_, _| {}),
     };
     serve(Supervisor::new(program)?)
 }
 
 /// Runs the router beside a source of its own on loopback.
 fn run_demo(invocation: Invocation, mut loaded: Loaded) -> Result<(), Failure> {
-    adjust_for_demo(&mut loaded.config);
+    let reservation = Reservation::take()
+        .map_err(|error| format!("the test source has no group to send to: {error}"))?;
+    let demo = Demo {
+        group: reservation.group(),
+        is_port_taken: loaded.sources.of(settings::listen()) == Source::Default && is_port_taken(),
+    };
+    demo.adjust(&mut loaded.config);
     let area = begin(&loaded)?;
     let supervisor = Supervisor::new(Program {
         area,
         invocation,
         loaded,
-        adjust: adjust_for_demo,
-        announce: |config, places| say(&demo_text(config, places)),
+        adjust: Box::new(move |config| demo.adjust(config)),
+        announce: Box::new(move |config, places| say(&demo.text(config, places))),
     })?;
     match supervisor.accompany()? {
         Accompanied::Supervisor(supervisor) => serve(*supervisor),
         Accompanied::Companion(companion) => Ok(companion.run(|| {
-            demo::Source::start(demo::GROUP)
-                .map_err(|error| format!("the test source cannot send to {}: {error}", demo::GROUP))
+            let group = demo.group;
+            demo::Source::start(group)
+                .map_err(|error| format!("the test source cannot send to {group}: {error}"))
         })?),
     }
 }
 
-/// The demo's group is on loopback and nowhere else, and unless other channels are listed it is one, so that the player
-/// page has something to play.
-fn adjust_for_demo(config: &mut Config) {
-    config
-        .upstream_interface_multicast
-        .get_or_insert_with(|| "lo".into());
-    if config.services.is_empty() {
-        config.services = format!(
-            "#EXTINF:-1 group-title=\"Demo\",Test picture\nrtp://{}\n",
-            demo::GROUP
-        )
-        .into();
+/// Whether somebody else has the port that a demo listens on if nobody says another one.
+fn is_port_taken() -> bool {
+    let address = (Ipv4Addr::LOCALHOST, PORT_DEFAULT);
+    let tried = TcpListener::bind(address);
+    tried.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+}
+
+/// How a demo differs from other routers, and from the demos beside it.
+#[derive(Clone, Copy)]
+struct Demo {
+    /// Where its test picture is sent.
+    group: SocketAddrV4,
+    /// Somebody has the usual port, so the system chooses another.
+    is_port_taken: bool,
+}
+
+impl Demo {
+    /// The demo's group is on loopback and nowhere else, and unless other channels are listed it is one, so that the
+    /// player page has something to play.
+    fn adjust(&self, config: &mut Config) {
+        config
+            .upstream_interface_multicast
+            .get_or_insert_with(|| "lo".into());
+        if config.services.is_empty() {
+            let group = self.group;
+            config.services =
+                format!("#EXTM3U\n#EXTINF:-1 group-title=\"Demo\",Test picture\nrtp://{group}\n")
+                    .into();
+        }
+        if self.is_port_taken {
+            for listen in &mut config.listen {
+                if let ListenAddr::Host { port, .. } = listen
+                    && *port == PORT_DEFAULT
+                {
+                    *port = 0;
+                }
+            }
+        }
+    }
+
+    /// What to do with it once it runs.
+    fn text(&self, config: &Config, places: &[Place]) -> String {
+        let group = self.group;
+        let mut text =
+            format!("flowgate demo: a test picture is sent as RTP to {group} on loopback.\n");
+        if self.is_port_taken {
+            let _ = writeln!(
+                text,
+                "Port {PORT_DEFAULT} is in use, so the system has chosen another; -l says which."
+            );
+        }
+        text.push('\n');
+        let addresses = || places.iter().filter_map(Place::address);
+        for address in addresses() {
+            let _ = writeln!(
+                text,
+                "  http://{address}{}/rtp/{group}",
+                config.app_path_prefix
+            );
+        }
+        if let Some(address) = addresses().next() {
+            let prefix = &config.app_path_prefix;
+            let url = format!("http://{address}{prefix}/rtp/{group}");
+            let _ = write!(
+                text,
+                "\nOpen the URL in a player, or try:\n\n  ffplay -fflags nobuffer {url}\n  \
+                 curl -s --max-time 5 {url} -o demo.ts\n\nWho watches is shown at\n\n  \
+                 http://{address}{prefix}{}\n\nand a browser plays it at\n\n  \
+                 http://{address}{prefix}{}\n\nCtrl-C stops it.\n",
+                config.status_page_path, config.player_page_path,
+            );
+        }
+        text
     }
 }
 
@@ -202,30 +272,4 @@ fn serve(supervisor: Supervisor) -> Result<(), Failure> {
         worker.run()?;
     }
     Ok(())
-}
-
-/// What to do with a running demo.
-fn demo_text(config: &Config, places: &[Place]) -> String {
-    let mut text = format!(
-        "flowgate demo: a test picture is sent as RTP to {} on loopback.\n\n",
-        demo::GROUP
-    );
-    let addresses = || places.iter().filter_map(Place::address);
-    for address in addresses() {
-        let _ = writeln!(text, "  http://{address}/rtp/{}", demo::GROUP);
-    }
-    if let Some(address) = addresses().next() {
-        let url = format!("http://{address}/rtp/{}", demo::GROUP);
-        let _ = write!(
-            text,
-            "\nOpen the URL in a player, or try:\n\n  ffplay -fflags nobuffer {url}\n  \
-             curl -s --max-time 5 {url} -o demo.ts\n\nWho watches is shown at\n\n  \
-             http://{address}{prefix}{}\n\nand a browser plays it at\n\n  \
-             http://{address}{prefix}{}\n\nCtrl-C stops it.\n",
-            config.status_page_path,
-            config.player_page_path,
-            prefix = config.app_path_prefix,
-        );
-    }
-    text
 }

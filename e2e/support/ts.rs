@@ -53,6 +53,21 @@ fn pid(packet: &[u8]) -> u16 {
     u16::from_be_bytes([packet[1], packet[2]]) & 0x1fff
 }
 
+/// Insists that the continuity counter of every PID with payload goes up by one (ISO 13818-1 §2.4.3.3), which two
+/// streams under the same PIDs would not.
+pub(crate) fn assert_continuous(bytes: &[u8]) {
+    let mut counters = std::collections::HashMap::new();
+    let packets = bytes.chunks_exact(PACKET);
+    for packet in packets.filter(|packet| pid(packet) != 0x1fff && packet[3] & 0x10 != 0) {
+        let counter = packet[3] & 0xf;
+        if let Some(before) = counters.insert(pid(packet), counter) {
+            let expected: u8 = (before + 1) & 0xf;
+            assert_eq!(counter, expected, "in PID {}", pid(packet));
+        }
+    }
+    assert!(!counters.is_empty(), "no packet");
+}
+
 /// Insists that a decoder can start with the first bytes: PAT, its PMT, and then a packet of the stream with
 /// the random-access indicator.
 pub(crate) fn assert_starts_a_decoder(bytes: &[u8]) {

@@ -22,6 +22,7 @@ mod h264;
 mod mux;
 mod nal;
 mod picture;
+mod reservation;
 
 use std::{
     collections::hash_map::RandomState,
@@ -37,10 +38,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 pub use mux::{DATAGRAM, DATAGRAMS_PER_SECOND, Mux};
 pub use picture::TimeOfDay;
-
-/// Where the demo sends unless told otherwise: a group of the local scope (RFC 2365 §6.1), and the port of
-/// RTP in RFC 3551 §8.
-pub const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 255, 70, 71), 5004);
+pub use reservation::Reservation;
 
 /// The interface the demo sends on, and on which a receiver must join.
 pub const INTERFACE: Ipv4Addr = Ipv4Addr::LOCALHOST;

@@ -67,10 +67,15 @@ pub struct Program {
     /// The configuration that came out of it.
     pub loaded: Loaded,
     /// What is done to every configuration that is loaded later, as it was done to the first.
-    pub adjust: fn(&mut Config),
+    pub adjust: Adjust,
     /// Told where clients can connect once they are served.
-    pub announce: fn(&Config, &[Place]),
+    pub announce: Announce,
 }
+
+/// What is done to a configuration.
+pub type Adjust = Box<dyn Fn(&mut Config)>;
+/// What is done once clients are served there.
+pub type Announce = Box<dyn FnOnce(&Config, &[Place])>;
 
 /// The process that was started.
 pub struct Supervisor {
@@ -79,7 +84,7 @@ pub struct Supervisor {
     /// What is in force, and how it came about.
     loaded: Loaded,
     config: Rc<Config>,
-    adjust: fn(&mut Config),
+    adjust: Adjust,
     tls: TlsConfig,
     listeners: Listeners,
     pid_file: Option<PidFile>,
@@ -90,7 +95,7 @@ pub struct Supervisor {
     links: Vec<Link>,
     companion: Option<Link>,
     /// To be called when everybody is ready.
-    announce: Option<fn(&Config, &[Place])>,
+    announce: Option<Announce>,
     /// Why everything is being stopped, if nobody asked for it.
     failure: Option<Failure>,
 }
