@@ -3,9 +3,11 @@
 //! Whatever goes into a header of ours has the type [`Value`] or [`RequestUrl`], which cannot hold a line
 //! break; so nothing from a URL, a session description or another header can add a line.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str;
 
+use super::super::http;
 use super::url::RequestUrl;
 
 /// Longest head that is read, in bytes: start line, headers and the empty line.
@@ -22,6 +24,7 @@ pub const VALUE_BYTES_MAX: usize = 16 * 1024;
 const METHOD_BYTES_MAX: usize = 32;
 
 const _: () = assert!(START_LINE_BYTES_MAX < HEAD_BYTES_MAX);
+const _: () = assert!(HEAD_BYTES_MAX <= http::HEAD_BYTES_MAX);
 const _: () = assert!(super::url::URL_BYTES_MAX + METHOD_BYTES_MAX + 16 < START_LINE_BYTES_MAX);
 
 /// Why a message was not accepted.
@@ -236,6 +239,13 @@ impl Message<'_> {
     }
 }
 
+/// Makes one line of each folded header of the message at the front of `input`, and moves white space in front of a colon
+/// behind it, so that [`decode`] understands them: the headers are those of RFC 2068 (RFC 2326 §4), where both are right
+/// (§2.1, §2.2). Where bytes stand and how long the message is stays the same.
+pub(super) fn mend(input: &[u8]) -> Cow<'_, [u8]> {
+    http::mend(input)
+}
+
 /// Decodes the message at the front of `input`. `Ok(None)` asks for more bytes; the `usize` is the message's
 /// length in bytes. Lines may end in a bare LF. `Content-Length` holds for every status (RFC 2326 §4.4).
 ///
@@ -279,8 +289,8 @@ pub(super) fn extent(input: &[u8]) -> Result<Option<usize>, MessageError> {
     let Some(head_bytes) = head_bytes(input)? else {
         return Ok(None);
     };
-    let head = input.get(..head_bytes).unwrap_or(input);
-    let block = split_line(head).map_or(&[][..], |(_, block)| block);
+    let head = mend(input.get(..head_bytes).unwrap_or(input));
+    let block = split_line(&head).map_or(&[][..], |(_, block)| block);
     let body_bytes = match decode_headers(block).and_then(|headers| body_bytes(&headers)) {
         Err(error @ MessageError::BodyTooLong { .. }) => return Err(error),
         Err(_) => 0,
@@ -483,6 +493,15 @@ mod tests {
         assert!(message.headers.all("session").eq(["a", "b;timeout=60"]));
         assert_eq!(bytes, input.len() - 2);
         assert_eq!(extent(&input[..input.len() - 4]), Ok(Some(bytes)));
+    }
+
+    #[test]
+    fn body_is_as_long_as_a_folded_header_says() {
+        let input = b"RTSP/1.0 200 OK\r\nContent-Length :\r\n\t 3\r\n\r\nv=0$\0";
+        assert_eq!(extent(input), Ok(Some(input.len() - 2)));
+        let mended = mend(input);
+        let (message, bytes) = complete(&mended);
+        assert_eq!((message.body, bytes), (&b"v=0"[..], input.len() - 2));
     }
 
     #[test]

@@ -23,7 +23,8 @@ use super::{
 
 impl Session {
     pub(super) fn receive_message(&mut self, now: Instant, text: &[u8], actions: &mut Vec<Action>) {
-        let message = match message::decode(text) {
+        let text = message::mend(text);
+        let message = match message::decode(&text) {
             Ok(Some((message, _))) => message,
             Ok(None) => return,
             // Once media flows, it is worth more than a message that makes no sense.

@@ -294,3 +294,29 @@ fn long_descriptions_are_accepted() {
             .starts_with("SETUP rtsp://192.0.2.1:8554/live/t ")
     );
 }
+
+#[test]
+fn folded_headers_and_space_before_the_colon_are_understood() {
+    let mut talk = Talk::to(URL);
+    talk.receive("RTSP/1.0 200 OK\r\nCSeq : 1\r\nPublic:\r\n DESCRIBE,\r\n\tGET_PARAMETER\r\n\r\n");
+    let body = "v=0\r\nm=video 0 RTP/AVP 33\r\na=control:t\r\n";
+    talk.receive(format!(
+        "RTSP/1.0 200 OK\r\nCSeq:\n 2\nContent-Length \t:\n {}\n\n{body}",
+        body.len()
+    ));
+    assert!(
+        talk.last()
+            .starts_with("SETUP rtsp://192.0.2.1:8554/live/t ")
+    );
+    talk.answer(
+        200,
+        "Session : abc\r\n ;timeout=60\r\nTransport: RTP/AVP/TCP;unicast;\r\n interleaved=0-1\r\n",
+    );
+    assert!(
+        talk.last().contains("\r\nSession: abc\r\n"),
+        "{}",
+        talk.last()
+    );
+    talk.answer(200, "");
+    assert_eq!(talk.session.server.keep_alive, Method::GetParameter);
+}
