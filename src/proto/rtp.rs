@@ -11,7 +11,7 @@ use super::mpegts;
 /// Length of the fixed RTP header in bytes (RFC 3550 §5.1).
 pub const HEADER_BYTES: usize = 12;
 
-/// Payload type reserved for parity on the media port by the operators that send it.
+/// Payload type of parity on the media port at the operators that send it.
 const PARITY_TYPE: u8 = 127;
 
 /// Payload type that carries parity at some operators and media at others.
@@ -178,17 +178,16 @@ pub fn may_be_parity(payload_type: u8) -> bool {
 
 /// Whether an RTP packet on the media port is parity and not media.
 ///
-/// Payload type 127 always is. 97 lies in the dynamic range and is media at other senders, so it is parity
-/// only if its payload is not MPEG-TS and starts with a sound parity header: 16-bit big-endian first and
-/// last protected sequence, number of parity packets, index below it, 16-bit length of the parity bytes
-/// that fill the rest exactly, 16-bit length of a protected packet (12 to 1536 bytes).
+/// Payload type 127 is, unless its payload is MPEG-TS without a parity header: such a sender has taken the last of the
+/// dynamic types for its media. 97 is media at more senders, so it is parity only if its payload has the header and is
+/// not MPEG-TS. A sound parity header is 16-bit big-endian first and last protected sequence, number of parity packets,
+/// index below it, 16-bit length of the parity bytes that fill the rest exactly, 16-bit length of a protected packet
+/// (12 to 1536 bytes).
 pub fn is_fec_parity(datagram: &[u8], rtp: &Rtp) -> bool {
+    let payload = datagram.get(rtp.payload.clone()).unwrap_or_default();
     match rtp.payload_type {
-        PARITY_TYPE => true,
-        PARITY_OR_MEDIA_TYPE => {
-            let payload = datagram.get(rtp.payload.clone()).unwrap_or_default();
-            has_parity_header(payload) && !mpegts::looks_like_ts(payload)
-        }
+        PARITY_TYPE => has_parity_header(payload) || !mpegts::looks_like_ts(payload),
+        PARITY_OR_MEDIA_TYPE => has_parity_header(payload) && !mpegts::looks_like_ts(payload),
         _ => false,
     }
 }
@@ -418,14 +417,21 @@ mod tests {
     }
 
     #[test]
-    fn media_with_payload_type_97_is_not_parity() {
-        let mut packet = vec![0x80, 97, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    fn media_with_payload_type_97_or_127_is_not_parity() {
+        let is_parity = |payload_type: u8, beginning: [u8; 12]| {
+            let mut packet = vec![0x80, payload_type, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+            packet.extend(beginning);
+            packet.resize(12 + 376, 0);
+            packet[12 + 188] = 0x47;
+            is_fec_parity(&packet, &decode(&packet).unwrap())
+        };
+        let media = [0x47, 0x10, 0x47, 0x10, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert!(!is_parity(97, media));
+        assert!(!is_parity(127, media));
         // TS packets whose first bytes happen to be a sound parity header.
-        packet.extend([0x47, 0x10, 0x47, 0x20, 5, 4, 0x01, 0x6c, 0x05, 0x30, 0, 0]);
-        packet.resize(12 + 376, 0);
-        packet[12 + 188] = 0x47;
-        let rtp = decode(&packet).unwrap();
-        assert!(!is_fec_parity(&packet, &rtp));
+        let either = [0x47, 0x10, 0x47, 0x20, 5, 4, 0x01, 0x6c, 0x05, 0x30, 0, 0];
+        assert!(!is_parity(97, either));
+        assert!(is_parity(127, either));
     }
 
     #[test]
