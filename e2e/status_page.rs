@@ -508,6 +508,67 @@ fn five_hundred_clients_make_no_more_rows_than_fit() {
 }
 
 #[test]
+fn page_fits_every_screen_and_every_size_of_text() {
+    if !browser::available() {
+        return;
+    }
+    with_links(|| {
+        let (server, _sender) = start_busy_router(&["-w", "3"]);
+        let _client = Reader::start(
+            &server,
+            &format!("/rtp/{GROUP}?{}", "long=&".repeat(40)),
+            None,
+        );
+        let browser = Browser::start("en-US");
+        for (width, text_percent) in [
+            (320, 100),
+            (360, 100),
+            (768, 100),
+            (830, 100),
+            (900, 100),
+            (1000, 100),
+            (1280, 100),
+            (1600, 100),
+            (360, 200),
+            (768, 200),
+            (1280, 200),
+            (2560, 200),
+        ] {
+            browser.show_on(Screen {
+                width,
+                ..Screen::DESKTOP
+            });
+            open(&browser, &server, "/status");
+            browser.run(&format!(
+                "document.documentElement.style.fontSize = '{text_percent}%'"
+            ));
+            for view in ["clients", "channels", "upstreams", "workers", "log"] {
+                browser.run(&format!("document.querySelector('#tab-{view}').click()"));
+                let wider = browser.run(
+                    "const page = document.documentElement;
+                     return page.scrollWidth > page.clientWidth ? page.scrollWidth : 0",
+                );
+                assert_eq!(wider, 0, "{view} at {width} with text at {text_percent} %");
+            }
+            browser.run("document.querySelector('#tab-channels').click()");
+            let group = browser.wait(
+                "const cell = document.querySelector('#channel-table td.c-group');
+                 return cell && `${cell.clientWidth} of ${cell.scrollWidth}`",
+            );
+            let (shown, whole) = group
+                .as_str()
+                .and_then(|text| text.split_once(" of "))
+                .expect("a text");
+            assert!(
+                shown == whole || width <= 360,
+                "{group} points of the group at {width} with text at {text_percent} %"
+            );
+        }
+        assert_quiet_and_at_home(&browser, &server);
+    });
+}
+
+#[test]
 fn page_speaks_chinese_and_switches() {
     if !browser::available() {
         return;

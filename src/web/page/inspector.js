@@ -85,8 +85,8 @@ const inspector = {
     setText(this.highMark, t(client.isLive() ? 'skipMark' : 'pauseMark', percent(client.high)));
     setText(this.lowMark, t(client.isLive() ? 'wholeMark' : 'resumeMark', percent(client.low)));
     setData(this.highMark, 'live', String(client.isLive()));
-    this.highMark.style.top = client.isLive() ? '4px' : `calc(${(1 - client.high) * 100}% - 18px)`;
-    this.lowMark.style.top = `calc(${(1 - client.low) * 100}% - 18px)`;
+    this.highMark.style.top = client.isLive() ? '.25rem' : `calc(${(1 - client.high) * 100}% - 1.125rem)`;
+    this.lowMark.style.top = `calc(${(1 - client.low) * 100}% - 1.125rem)`;
     this.button.hidden = client.flow === 'left';
     setText(this.queueNote, percent(client.fill));
     setText(this.rateNote, rate(data.currentBandwidth));

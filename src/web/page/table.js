@@ -102,7 +102,9 @@ class Table {
     const total = this.order.length;
     this.showNotice(total === 0);
     this.table.setAttribute('aria-rowcount', total + 1);
-    const height = parseFloat(getComputedStyle(this.table).getPropertyValue('--row'));
+    // In rem, because rows grow with the size of text that a person has chosen.
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const height = rem * parseFloat(getComputedStyle(this.table).getPropertyValue('--row'));
     const top = this.body.getBoundingClientRect().top;
     const first = Math.min(total, Math.max(0, Math.floor(-top / height) - SPARE_ROWS));
     const last = Math.min(total, Math.max(first, Math.ceil((innerHeight - top) / height) + SPARE_ROWS));
