@@ -261,10 +261,20 @@ fn cookie_line(config: &Config) -> String {
     access_cookie(config).map_or_else(String::new, |cookie| format!("Set-Cookie: {cookie}\r\n"))
 }
 
-/// A response head, empty line included, with the access cookie as its last header.
+/// The head of a stream, empty line included, with the access cookie behind `Connection` (server spec §5.3).
 pub fn with_cookie(head: &[u8], config: &Config) -> Vec<u8> {
-    let front = head.strip_suffix(b"\r\n").unwrap_or(head);
-    [front, cookie_line(config).as_bytes(), b"\r\n"].concat()
+    let lines: Vec<&[u8]> = head.split_inclusive(|byte| *byte == b'\n').collect();
+    let connection = lines
+        .iter()
+        .position(|line| line.starts_with(b"Connection:"));
+    // Every head of ours has one; the status line comes before all else.
+    let (front, rest) = lines.split_at(connection.unwrap_or(0) + 1);
+    [
+        &front.concat(),
+        cookie_line(config).as_bytes(),
+        &rest.concat(),
+    ]
+    .concat()
 }
 
 /// How the media of a stream arrived, as `R2H-Upstream-Payload` names it.
@@ -502,10 +512,10 @@ mod tests {
         assert_eq!(
             String::from_utf8(with_cookie(&head, &guarded())).expect("ASCII"),
             "HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n\
+             Set-Cookie: r2h-token=p%3Bq%26r%24; Path=/tv; HttpOnly; SameSite=Strict\r\n\
              Access-Control-Allow-Origin: https://tv.home\r\nR2H-Upstream-Protocol: multicast\r\n\
              Access-Control-Expose-Headers: R2H-Upstream-Protocol, R2H-Upstream-Transport, R2H-Upstream-Payload, \
-             R2H-Playback-Scale, R2H-Playback-Range, R2H-Media-Duration, R2H-FCC-Type, R2H-FCC-Status\r\n\
-             Set-Cookie: r2h-token=p%3Bq%26r%24; Path=/tv; HttpOnly; SameSite=Strict\r\n\r\n"
+             R2H-Playback-Scale, R2H-Playback-Range, R2H-Media-Duration, R2H-FCC-Type, R2H-FCC-Status\r\n\r\n"
         );
     }
 
