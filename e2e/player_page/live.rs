@@ -12,6 +12,50 @@ const CHANNELS: &str = "#EXTINF:-1 group-title=\"News\",First News\nrtp://239.8.
      #EXTINF:-1 group-title=\"影视\",电影频道\nrtp://239.8.1.1:5000\n";
 
 #[test]
+fn page_fits_every_screen_and_every_size_of_text() {
+    if !available() {
+        return;
+    }
+    with_links(|| {
+        let long = "A channel with a name that is longer than anybody would make it".repeat(3);
+        let configured = serve(
+            "",
+            &format!("{CHANNELS}#EXTINF:-1,{long}\nrtp://239.8.1.9:5000\n"),
+        );
+        let browser = Browser::start("en-US");
+        for (width, height, text_percent) in [
+            (320, 640, 100),
+            (640, 360, 100),
+            (900, 800, 100),
+            (360, 640, 200),
+            (768, 1024, 200),
+            (1280, 800, 200),
+        ] {
+            browser.show_on(Screen {
+                width,
+                height,
+                ..Screen::DESKTOP
+            });
+            browser.open(&configured.server.url("/player#4"));
+            browser.run("document.documentElement.style.fontSize = ''");
+            let size = "return parseFloat(getComputedStyle(document.querySelector('#channel-list b')).fontSize)";
+            let before = browser.wait(size).as_f64().expect("a size");
+            browser.run(&format!(
+                "document.documentElement.style.fontSize = '{text_percent}%'"
+            ));
+            let after = browser.wait(size).as_f64().expect("a size");
+            assert_eq!(after, before * f64::from(text_percent) / 100.0);
+            let wider = browser.run(
+                "return [document.documentElement, ...document.querySelectorAll('.stage, .side, .bar, .row')]
+                   .filter((part) => part.scrollWidth > part.clientWidth + 1)
+                   .map((part) => `${part.className} ${part.scrollWidth} > ${part.clientWidth}`).join()",
+            );
+            assert_eq!(wider, "", "at {width} with text at {text_percent} %");
+        }
+    });
+}
+
+#[test]
 fn picture_moves_and_channels_change_by_click_key_number_and_address() {
     if !available() {
         return;
