@@ -96,6 +96,7 @@ impl Invocation {
             return Err(problems);
         }
         problems.extend(doubtful_log_format(&config, &sources, &files));
+        problems.extend(hidden_player(&config, &sources, &files));
         Ok(Loaded {
             config,
             sources,
@@ -186,15 +187,32 @@ fn doubtful_log_format(config: &Config, sources: &Sources, files: &[PathBuf]) ->
     let text = format!(
         "log-format: {unknown} stands for nothing and is written as it is; known names are {known}"
     );
+    Some(doubtful(setting, text, sources, files))
+}
+
+/// Where both pages have one path, only the status page is served.
+fn hidden_player(config: &Config, sources: &Sources, files: &[PathBuf]) -> Option<Problem> {
+    let path = &config.player_page_path;
+    if *path != config.status_page_path {
+        return None;
+    }
+    let text = format!(
+        "player-page-path: {path} is the path of the status page, which hides the player; give another path"
+    );
+    let setting = by_key("player-page-path")?;
+    Some(doubtful(setting, text, sources, files))
+}
+
+fn doubtful(setting: &Setting, text: String, sources: &Sources, files: &[PathBuf]) -> Problem {
     let place = match sources.of(setting) {
         Source::File { file, line } => files.get(file).map(|path| (path.clone(), line)),
         Source::CommandLine | Source::Default => None,
     };
-    Some(Problem {
+    Problem {
         place,
         subject: Some(setting.subject()),
         ..Problem::of_all(Severity::Doubtful, text)
-    })
+    }
 }
 
 #[cfg(test)]
@@ -412,6 +430,21 @@ mod tests {
         let good = ("f", Some("[global]\nffmpeg-path = x\n"));
         let again = invocation(&["-c", "f"]).load_with(&files(&[good]), Severity::Wrong);
         assert_eq!(again.expect("a notice only").problems.len(), 1);
+    }
+
+    #[test]
+    fn player_behind_the_status_page_is_told() {
+        let told = |args: &[&str]| -> Vec<String> {
+            let problems = load(args, &[]).problems;
+            problems.iter().map(Problem::to_string).collect()
+        };
+        let expected = "player-page-path: /tv is the path of the status page, which hides the player; give another path";
+        assert_eq!(told(&["-C", "-s", "/tv", "-p", "tv/"]), [expected]);
+        assert_eq!(
+            told(&["-C", "-s", "/player"]),
+            [expected.replace("/tv", "/player")]
+        );
+        assert_eq!(told(&["-C", "-s", "/tv"]), [""; 0]);
     }
 
     #[test]

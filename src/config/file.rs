@@ -63,6 +63,7 @@ pub fn apply(draft: &mut Draft, bytes: &[u8], index: usize, path: &Path) -> Vec<
     let mut problems = Vec::new();
     let mut beyond = Vec::new();
     let mut list = ServiceList::new(draft.naming());
+    let mut is_complained_of = false;
     let mut note = |number, said| match said {
         Ok(()) => {}
         Err(problem) if problems.len() < CONFIG_PROBLEMS_MAX => problems.push(Problem {
@@ -80,7 +81,12 @@ pub fn apply(draft: &mut Draft, bytes: &[u8], index: usize, path: &Path) -> Vec<
             Item::Global { key, value } => global(draft, key, value, source),
             Item::Bind(text) => bind(draft, text, source),
             Item::Service(text) => list.take(draft, text, source),
-            Item::Fault(fault) => Err(wrong(None, fault.to_string())),
+            // Said once: a file that is something else has nothing but such lines.
+            Item::Fault(ini::Fault::NoSection) if is_complained_of => Ok(()),
+            Item::Fault(fault) => {
+                is_complained_of |= fault == ini::Fault::NoSection;
+                Err(wrong(None, fault.to_string()))
+            }
         };
         note(line.number, said);
     }
@@ -253,6 +259,16 @@ mod tests {
     }
 
     #[test]
+    fn lines_before_any_section_are_told_once() {
+        let (_, _, problems) = applied("root:*:1\nbin:*:2\n\n[global]\nmaxclients = 8\nx\n");
+        let expected = [
+            "Wrong /x.conf:1: what stands before the first section is left out; begin with [global], [bind] or [services]",
+            "Wrong /x.conf:6: the line has no =; give key = value",
+        ];
+        assert_eq!(problems, expected);
+    }
+
+    #[test]
     fn values_hold_and_remember_their_lines() {
         let text = "[global]\nMaxClients = 7\nchannel_linger = 1\nmaxclients = 8\nudpxy = off\nhostname =\n";
         let (config, sources, problems) = applied(text);
@@ -393,7 +409,7 @@ mod tests {
 
     #[test]
     fn problems_are_counted_beyond_a_limit() {
-        let text = "x\n".repeat(CONFIG_PROBLEMS_MAX + 3);
+        let text = format!("[global]\n{}", "x\n".repeat(CONFIG_PROBLEMS_MAX + 3));
         let (_, _, problems) = applied(&text);
         assert_eq!(problems.len(), CONFIG_PROBLEMS_MAX + 1);
         let last = problems.last().expect("the count");

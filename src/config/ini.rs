@@ -65,7 +65,7 @@ impl fmt::Display for Fault<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::NoSection => f.write_str(
-                "the line stands before any section; begin with [global], [bind] or [services]",
+                "what stands before the first section is left out; begin with [global], [bind] or [services]",
             ),
             Fault::UnknownSection(name) => write!(
                 f,
