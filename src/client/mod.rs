@@ -18,6 +18,7 @@
 //! `Waiting` or `Streaming`.
 
 pub mod access;
+mod answer;
 mod flow;
 pub mod pages;
 mod receive;
@@ -43,11 +44,11 @@ use crate::proto::http::{Body, Relay, ReplyHead};
 use crate::send_queue::{Gap, LocalBody, SendQueue};
 use crate::shared::Shared;
 use crate::stats::Stats;
-use crate::status::api;
+
 pub use flow::Flow;
 pub use receive::Incoming;
 pub use request::Request;
-use response::{Answer, Form, Status};
+use response::{Answer, Status};
 
 /// Where a connection stands; the diagram is at the top of the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,84 +300,6 @@ impl Client {
         unanswered.is_ok_and(|count| count >= UNANSWERED_MAX)
     }
 
-    /// Queues a local answer and ends the connection after it.
-    pub fn answer(&mut self, answer: &Answer, shared: &mut Shared) {
-        match answer.status.code() {
-            500.. => shared.stats.server_errors += 1,
-            400..500 => shared.stats.client_errors += 1,
-            _ => {}
-        }
-        if answer.status.code() >= 400 {
-            self.note_failure(answer);
-        }
-        let form = match (self.is_head, self.wants_page) {
-            (true, _) => Form::Head,
-            (false, true) => Form::Page,
-            (false, false) => Form::Short,
-        };
-        let bytes = answer.encode(&shared.config, form, self.sets_cookie);
-        self.finish_request(&bytes);
-        match shared.pool.copy_reserved(&bytes) {
-            Some(packet) => self.queue.push(packet, 0),
-            // Whoever asks is told, even where the pool has become smaller than what is in use.
-            None => self.queue.push_local(LocalBody::Shared(bytes.into())),
-        }
-        self.progress_at = shared.now;
-    }
-
-    /// What was asked for has failed: `answer` says why if nothing has been sent yet, the connection's end otherwise.
-    pub fn fail(&mut self, answer: &Answer, shared: &mut Shared) {
-        if self.is_waiting() {
-            self.answer(answer, shared);
-        } else {
-            self.note_failure(answer);
-            self.break_off();
-        }
-    }
-
-    fn note_failure(&mut self, answer: &Answer) {
-        let reason = match answer.detail.as_str() {
-            "" => answer.status.reason(),
-            detail => detail,
-        };
-        self.failure = Some(reason.into());
-    }
-
-    /// As [`Client::answer`], for a head or a page already put together. Where not even the reserve of the pool has
-    /// room for it, the answer is that.
-    pub fn answer_with(&mut self, bytes: &[u8], shared: &mut Shared) {
-        match shared.pool.copy_reserved(bytes) {
-            Some(packet) => {
-                self.finish_request(bytes);
-                self.queue.push(packet, 0);
-            }
-            None => {
-                let answer = Answer::new(Status::ServiceUnavailable, NoMemory.to_string());
-                self.answer(&answer, shared);
-            }
-        }
-    }
-
-    /// As [`Client::answer_with`], for a resource of our own, whose body may have any length.
-    pub fn answer_resource(&mut self, reply: resource::Reply, shared: &mut Shared) {
-        self.answer_with(&reply.head, shared);
-        if let (None, Some(body)) = (&self.failure, reply.body) {
-            self.queue.push_local(body);
-            self.progress_at = shared.now;
-        }
-    }
-
-    /// Answers a call of the API.
-    pub fn answer_call(&mut self, reply: &api::Reply, shared: &mut Shared) {
-        match reply.status {
-            500.. => shared.stats.server_errors += 1,
-            400..500 => shared.stats.client_errors += 1,
-            _ => {}
-        }
-        let bytes = response::call(reply, &shared.config, self.is_head, self.sets_cookie);
-        self.answer_with(&bytes, shared);
-    }
-
     /// Whether the last event has been taken, so that another one may be pushed.
     pub fn takes_event(&self) -> bool {
         self.state == State::Streaming && self.queue.local_bytes() == 0
@@ -408,13 +331,6 @@ impl Client {
     /// Whether the answer carries the access cookie; local answers do so by themselves.
     pub fn sets_cookie(&self) -> bool {
         self.sets_cookie
-    }
-
-    /// `answer` is all there will ever be. What the client has sent so far and sends from now on is of no interest.
-    fn finish_request(&mut self, answer: &[u8]) {
-        self.status = status_of(answer);
-        self.state = State::Draining;
-        self.forget_request();
     }
 
     fn forget_request(&mut self) {
