@@ -121,11 +121,18 @@ impl Limits {
 
     /// Keeps up the judgement whether `sink` is slow (server spec §11.3).
     pub fn judge_pace(&self, sink: &mut ClientSlot, shared: &Shared) {
-        let enter = (self.share * 3 / 2).min(self.normal / 10 * 9);
-        let exit = (self.share * 11 / 10)
+        let (enter, exit) = self.pace_marks();
+        sink.client.judge_pace(enter, exit, SLOW_AFTER, shared.now);
+    }
+
+    /// Bytes held above which a client falls behind, and below which it keeps up again.
+    fn pace_marks(&self) -> (usize, usize) {
+        let enter = (self.share / 2).saturating_mul(3).min(self.normal / 10 * 9);
+        let exit = (self.share / 10)
+            .saturating_mul(11)
             .min(self.normal / 4 * 3)
             .min(enter / 4 * 3);
-        sink.client.judge_pace(enter, exit, SLOW_AFTER, shared.now);
+        (enter, exit)
     }
 }
 
@@ -383,6 +390,18 @@ mod tests {
         assert_eq!(full.normal, full.share / 10 * 10);
         assert_eq!(full.slow, full.share / 10 * 8);
         drop(held);
+    }
+
+    #[test]
+    fn marks_of_the_pace_lie_below_the_limit_whatever_a_word_holds() {
+        let limits = Limits {
+            share: usize::MAX,
+            normal: usize::MAX / 4,
+            slow: usize::MAX / 4,
+        };
+        let (enter, exit) = limits.pace_marks();
+        assert_eq!(enter, limits.normal / 10 * 9);
+        assert_eq!(exit, enter / 4 * 3);
     }
 
     #[test]
