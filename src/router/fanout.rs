@@ -134,11 +134,16 @@ mod tests {
         subscriber: Subscriber,
     }
 
+    fn waiting_client(bench: &Bench) -> Client {
+        let mut client = Client::new(bench.socket, Peer::Unix, bench.shared.now);
+        client.await_stream();
+        client
+    }
+
     impl Seat {
         fn new() -> Self {
             let bench = Bench::new(512);
-            let mut client = Client::new(bench.socket, Peer::Unix, bench.shared.now);
-            client.await_stream();
+            let client = waiting_client(&bench);
             Self {
                 bench,
                 sink: ClientSlot {
@@ -200,6 +205,22 @@ mod tests {
         seat.bench.pass(RESUME_WAIT - Duration::from_millis(1));
         assert!(!seat.pass(None));
         seat.bench.pass(Duration::from_millis(1));
+        assert!(seat.pass(None));
+    }
+
+    #[test]
+    fn the_time_until_it_resumes_anywhere_begins_anew_when_it_falls_behind_again() {
+        let mut seat = Seat::new();
+        while seat.pass(None) {}
+        let empty = waiting_client(&seat.bench);
+        let full = std::mem::replace(&mut seat.sink.client, empty);
+        assert!(!seat.pass(None));
+        let empty = std::mem::replace(&mut seat.sink.client, full);
+        seat.bench.pass(RESUME_WAIT);
+        assert!(!seat.pass(None), "the queue is full again");
+        seat.sink.client = empty;
+        assert!(!seat.pass(None));
+        seat.bench.pass(RESUME_WAIT);
         assert!(seat.pass(None));
     }
 

@@ -363,6 +363,68 @@ fn shed_largest_queue(clients: &mut Arena<ClientSlot>, shared: &mut Shared) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arena::Id;
+    use crate::client::Client;
+    use crate::limits::BODY_WAIT;
+    use crate::net::Peer;
+    use crate::pool::Run;
+    use crate::proto::http::{Framing, Relay};
+    use crate::router::slots::ClientPipe;
+    use crate::sim::Bench;
+
+    fn sink(bench: &Bench) -> ClientSlot {
+        ClientSlot::new(Client::new(bench.socket, Peer::Unix, bench.shared.now))
+    }
+
+    #[test]
+    fn a_client_is_given_no_more_than_its_pipe_takes() {
+        let bench = Bench::new(1024);
+        let limits = Limits::new(&bench.shared.pool, 1);
+        let mut sink = sink(&bench);
+        let mut pipe = ClientPipe::new(Id::from_parts(0, 0));
+        pipe.bytes_max = 5000;
+        sink.pipe = Some(pipe);
+        assert_eq!(limits.limit(&sink), 5000);
+    }
+
+    #[test]
+    fn time_that_an_upload_was_held_does_not_count_against_it() {
+        let mut bench = Bench::new(1024);
+        let mut sink = sink(&bench);
+        sink.client.await_stream();
+        let body = Framing::Length(10);
+        sink.client
+            .begin_body(body, Relay::AsFramed, bench.shared.now);
+        hold_upload(&mut sink);
+        assert_eq!(sink.deadline(), None);
+        bench.pass(2 * BODY_WAIT);
+        begin_upload(&mut sink, bench.shared.now);
+        assert_eq!(sink.deadline(), Some(bench.shared.now + BODY_WAIT));
+    }
+
+    #[test]
+    fn room_is_made_by_whoever_holds_most() {
+        let mut bench = Bench::new(1024);
+        let mut clients = Arena::new();
+        let ids = [1, 9, 3].map(|runs| {
+            let mut sink = sink(&bench);
+            for _ in 0..runs {
+                let view = bench.shared.pool.take(2048).expect("room").freeze(1316);
+                let (packets, start) = (1, None);
+                let media = Run {
+                    view,
+                    packets,
+                    start,
+                };
+                sink.client.push_run(&media, bench.shared.now);
+            }
+            clients.insert(sink)
+        });
+        assert!(shed_largest_queue(&mut clients, &mut bench.shared));
+        let held = ids.map(|id| clients.get(id).expect("a client").client.held_bytes());
+        assert_eq!(held, [2048, 4 * 2048, 3 * 2048]);
+        assert_eq!(bench.shared.stats.packets_dropped, 5);
+    }
 
     #[test]
     fn share_follows_the_bound_of_the_pool_and_not_its_use() {

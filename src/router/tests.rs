@@ -9,7 +9,7 @@ mod rtsp;
 mod status;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -177,6 +177,46 @@ fn kept_connections_carry_one_request_after_the_other() {
     // A client that goes on and on is remembered once.
     assert_eq!(bench.router.reading.len(), 1);
     assert_eq!(bench.router.streams, 0);
+}
+
+#[test]
+fn client_that_has_closed_its_side_is_not_kept_after_its_answer() {
+    let mut bench = Bench::new(Config::default());
+    let client = bench.client();
+    write(&client, &bench.request("GET", "/a", "\r\n"));
+    client
+        .shutdown(Shutdown::Write)
+        .expect("its side is closed");
+    let origin = bench.accept();
+    bench.read(&origin, "\r\n\r\n");
+    write(&origin, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let answer = bench.read_to_end(&client);
+    assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+}
+
+#[test]
+fn client_that_has_closed_its_side_gives_way_at_the_limit() {
+    let mut bench = Bench::new(Config {
+        clients_max: 1,
+        ..Config::default()
+    });
+    let leaving = bench.client();
+    write(&leaving, &bench.request("GET", "/a", "\r\n"));
+    leaving
+        .shutdown(Shutdown::Write)
+        .expect("its side is closed");
+    let _silent = bench.accept();
+    let staying = bench.client();
+    write(&staying, &bench.request("GET", "/b", "\r\n"));
+    let _origin = bench.accept();
+    let answer = bench.read_to_end(&leaving);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    let refused = bench.client();
+    write(&refused, &bench.request("GET", "/c", "\r\n"));
+    let answer = bench.read_to_end(&refused);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    let stats = &bench.router.shared.stats;
+    assert_eq!((stats.refused_for_limit, stats.server_errors), (1, 2));
 }
 
 #[test]
