@@ -42,14 +42,18 @@ pub(crate) fn inheritable_descriptors(pid: u32) -> Vec<String> {
             .file_name()
             .into_string()
             .expect("a number");
-        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{name}")).unwrap_or_default();
+        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{name}"));
+        let target = fs::read_link(format!("/proc/{pid}/fd/{name}"));
+        let (Ok(info), Ok(target)) = (info, target) else {
+            // Closed since it was listed.
+            continue;
+        };
         let flags = info
             .lines()
             .find_map(|line| line.strip_prefix("flags:"))
             .and_then(|flags| u64::from_str_radix(flags.trim(), 8).ok())
             .unwrap_or(0);
         if flags & libc::O_CLOEXEC as u64 == 0 {
-            let target = fs::read_link(format!("/proc/{pid}/fd/{name}")).unwrap_or_default();
             found.push(format!("{name} -> {}", target.display()));
         }
     }
