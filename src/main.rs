@@ -224,7 +224,7 @@ impl Demo {
         if self.is_port_taken {
             let _ = writeln!(
                 text,
-                "Port {PORT_DEFAULT} is in use, so the system has chosen another; -l says which."
+                "Port {PORT_DEFAULT} is in use, so the system has chosen another. -l names one."
             );
         }
         text.push('\n');

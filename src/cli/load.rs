@@ -184,9 +184,11 @@ fn doubtful_log_format(config: &Config, sources: &Sources, files: &[PathBuf]) ->
     };
     let unknown = dollars(&mut format.unknown_names().iter().map(String::as_str));
     let known = dollars(&mut Format::known_names());
-    let text = format!(
-        "log-format: {unknown} stands for nothing and is written as it is; known names are {known}"
-    );
+    let stands = match format.unknown_names() {
+        [_] => "stands for nothing and is",
+        _ => "stand for nothing and are",
+    };
+    let text = format!("log-format: {unknown} {stands} written literally; known names are {known}");
     Some(doubtful(setting, text, sources, files))
 }
 
@@ -318,7 +320,7 @@ mod tests {
         };
         assert_eq!(problem.severity, Severity::Doubtful);
         let told = problem.to_string();
-        let front = "f:2: log-format: $statsu, $reson stands for nothing";
+        let front = "f:2: log-format: $statsu, $reson stand for nothing and are ";
         assert!(told.starts_with(front), "{told}");
         for name in ["$time_iso8601, ", "$status, ", ", $pauses"] {
             assert!(told.contains(name), "{told}");

@@ -541,7 +541,7 @@ impl Router {
                     Some(wait) => format!("the next try is in {} s", shown(wait)),
                     None => "it is not tried again".to_owned(),
                 };
-                log::warn!("{} {address:?}: {text}; {next}", errand.name());
+                log::error!("{} {address:?}: {text}; {next}", errand.name());
             }
         }
         self.tell_others(errand, address, brought.as_ref(), taken.is_ok());
