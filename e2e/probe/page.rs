@@ -167,6 +167,35 @@ fn the_classic_experiment_runs_from_the_page_to_its_end() {
 }
 
 #[test]
+fn an_experiment_is_over_when_the_last_byte_is_consumed_and_not_when_it_is_sent() {
+    if !browser::available() {
+        return;
+    }
+    let server = ProbeServer::start(&[]);
+    let browser = Browser::start_for_websockets();
+    browser.open(&server.url("/client?rate=2&total=10"));
+    browser.click("#start");
+    browser.click("#hold");
+    let cell = |number: usize| format!("({})[0]", column(number));
+    browser.wait_within(FLOW_WAIT, &format!("return {} === '9.8 KiB'", cell(2)));
+    // The server is told to read on only when the page has shown for a while that all is sent.
+    browser.wait_within(
+        FLOW_WAIT,
+        "return experiment.lanes[0].history.at(-1).sent === 0",
+    );
+    let consumed = browser.run(&format!("return {}", cell(CONSUMED)));
+    assert_ne!(consumed, "9.8 KiB", "nothing was held");
+    browser.click("#hold");
+    browser.wait_within(
+        FLOW_WAIT,
+        "return !document.querySelector('#start').disabled",
+    );
+    let consumed = browser.run(&format!("return {}", cell(CONSUMED)));
+    assert_eq!(consumed, "9.8 KiB");
+    assert_quiet(&browser);
+}
+
+#[test]
 fn the_page_watches_runs_of_the_command_line() {
     if !browser::available() {
         return;

@@ -145,7 +145,8 @@ class Lane {
   end(state) { this.isOver = true; this.state = state; }
 }
 
-/// Sends over a WebSocket; the server is the slow reader.
+/// Sends over a WebSocket; the server is the slow reader. It closes behind its report of the last byte: a browser
+/// takes no report any more once the page has closed.
 class Sender extends Lane {
   constructor(experiment, number) {
     super(experiment, number);
@@ -187,7 +188,6 @@ class Sender extends Lane {
     this.buffered = this.socket.bufferedAmount;
     this.note(this.buffered === 0 || this.buffered < this.lastBuffered || turn > 0);
     this.lastBuffered = this.buffered;
-    if (total > 0 && this.messages >= total && this.buffered === 0) this.stop();
   }
 
   stop() { this.socket.close(1000); }
