@@ -189,7 +189,7 @@ fn scope_of_a_link_local_address_leads_to_its_link_and_no_further() {
         let mut client = Wire::to(&server);
         let path = format!("/http/[fe80::1%25west]:{port}/x");
         client.send(request("GET", &path, ""));
-        let mut peer = origin.accept_unless_answered(&client).expect("asked");
+        let mut peer = origin.accept_for(&mut client);
         let head = peer.head();
         assert!(
             head.contains(&format!("\r\nHost: [fe80::1]:{port}\r\n")),
@@ -201,7 +201,7 @@ fn scope_of_a_link_local_address_leads_to_its_link_and_no_further() {
         let mut client = Wire::to(&server);
         let path = format!("/rtsp/[fe80::1%25west]:{port}/x");
         client.send(request("GET", &path, ""));
-        let mut peer = origin.accept_unless_answered(&client).expect("asked");
+        let mut peer = origin.accept_for(&mut client);
         let line = format!("OPTIONS rtsp://[fe80::1]:{port}/x RTSP/1.0\r\n");
         let head = peer.head();
         assert!(head.starts_with(&line), "{head}");

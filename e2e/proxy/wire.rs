@@ -221,6 +221,17 @@ impl Origin {
         accepted
     }
 
+    /// The connection made for the request of `client`, which must not be answered without.
+    pub(crate) fn accept_for(&self, client: &mut Wire) -> Wire {
+        self.accept_unless_answered(client).unwrap_or_else(|| {
+            let answer = client.rest_or_reset();
+            panic!(
+                "answered without asking: {}",
+                String::from_utf8_lossy(&answer)
+            )
+        })
+    }
+
     /// Insists that nobody has connected. To be asked once the client has its answer.
     pub(crate) fn assert_untouched(&self) {
         if let Some(mut wire) = self.try_accept() {
