@@ -96,6 +96,10 @@ fn busy_port_is_a_clear_error_and_status_1() {
     assert_eq!(said.status.code(), Some(1));
     let expected = format!("cannot listen on 127.0.0.1:{port}: Address already in use");
     assert!(said.stderr.contains(&expected), "{}", said.stderr);
+    // A person at a terminal reads it once.
+    let script = format!("exec {PROGRAM} -l 127.0.0.1:{port} 2>&1");
+    let said = run(Command::new("sh").args(["-c", &script]));
+    assert_eq!(said.stdout.matches(&expected).count(), 1, "{}", said.stdout);
 }
 
 #[test]

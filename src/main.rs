@@ -54,7 +54,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { text, exit_status }) => {
             logger::fatal(&text);
-            let _ = writeln!(io::stderr(), "flowgate: {text}");
+            if !logger::is_read_with_stderr() {
+                let _ = writeln!(io::stderr(), "flowgate: {text}");
+            }
             exit_status.into()
         }
     }

@@ -10,8 +10,11 @@ mod line;
 mod output;
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write as _};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -31,6 +34,8 @@ const FATAL_TARGET: &str = "flowgate::fatal";
 static SPEAKER: AtomicU32 = AtomicU32::new(0);
 /// Under which number they are kept.
 static WRITER: AtomicUsize = AtomicUsize::new(SUPERVISOR);
+/// Whether there is a logger.
+static IS_OPEN: AtomicBool = AtomicBool::new(false);
 /// Where lines are kept for the viewers of the status.
 static KEPT_IN: OnceLock<Arc<Area>> = OnceLock::new();
 
@@ -46,6 +51,7 @@ pub fn init(verbosity: Verbosity, style: Option<LogStyle>) -> Result<(), SetLogg
     });
     let output = Output::new(Stdout::open(), style);
     builder(Target::Pipe(Box::new(output)), style).try_init()?;
+    IS_OPEN.store(true, Ordering::Relaxed);
     set_verbosity(verbosity);
     Ok(())
 }
@@ -75,6 +81,19 @@ pub fn begin_worker(seat: Seat) {
 /// the first call counts.
 pub fn keep_lines(area: Arc<Area>) {
     let _ = KEPT_IN.set(area);
+}
+
+/// Whether what is logged goes where standard error goes too: to the same terminal, file, pipe or socket. Not before
+/// [`init`].
+pub fn is_read_with_stderr() -> bool {
+    let file = |descriptor: BorrowedFd<'_>| -> io::Result<_> {
+        let metadata = File::from(descriptor.try_clone_to_owned()?).metadata()?;
+        Ok((metadata.dev(), metadata.ino()))
+    };
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    IS_OPEN.load(Ordering::Relaxed)
+        && file(stdout.as_fd())
+            .is_ok_and(|one| file(stderr.as_fd()).is_ok_and(|other| one == other))
 }
 
 /// Logs why the program ends, at every verbosity. Shows nothing before [`init`].
