@@ -121,11 +121,12 @@ impl Catalogue {
     /// The service that a request's target names, and the query that came with it.
     ///
     /// A label and one `/` at the end of the path do not count, unless a name has them; nor does a label at the end of
-    /// the query.
+    /// the query, nor the headers that a player has taken for a part of the link.
     pub fn find<'a>(&self, target: &'a str) -> Option<(&Service, Option<&'a str>)> {
         if self.services.is_empty() {
             return None;
         }
+        let (target, _) = source::split_headers(target);
         let path_bytes = target.find('?').unwrap_or(target.len());
         let (path, query) = target.split_at_checked(path_bytes)?;
         let query = url::strip_label(query).strip_prefix('?');
@@ -288,7 +289,8 @@ impl Builder {
 
     /// Takes an entry whole: makes its services, and writes it into the playlist.
     fn take_entry(&mut self, line: &str, text: &str) -> Result<(), Fault> {
-        let (bare, label) = source::split_label(text);
+        let (url, headers) = source::split_headers(text);
+        let (bare, label) = source::split_label(url);
         let usability = match Info::read(line) {
             Some(info) => (Source::read(bare, &self.naming.prefix), info),
             None => return Err(Fault::NoName),
@@ -313,6 +315,11 @@ impl Builder {
             playlist.push("$");
             playlist.push(label);
         }
+        let headers = headers.map(public_headers).unwrap_or_default();
+        if !headers.is_empty() {
+            playlist.push("|");
+            playlist.push(&headers);
+        }
         playlist.push("\n\n");
         self.add(name, source);
         Ok(())
@@ -327,7 +334,7 @@ impl Builder {
     /// are to fill in (playlist spec §10.4).
     fn add_recording(&mut self, info: &Info<'_>, main: &Source, name: &str) -> Option<Recording> {
         let own = info.catchup_source.as_ref().map(|source| source.value);
-        let text = own.or(self.catchup_source.as_deref())?;
+        let (text, _) = source::split_headers(own.or(self.catchup_source.as_deref())?);
         let source = match Source::read(text, &self.naming.prefix) {
             Usability::Usable(source) => source,
             // A whole URL that is not ours to serve stays as it is.
@@ -512,6 +519,18 @@ fn dynamic_query(source: &Source) -> String {
     };
     let pieces = query.into_iter().flat_map(|query| query.split('&'));
     pieces.filter(is_dynamic).collect::<Vec<_>>().join("&")
+}
+
+/// The headers that players are told to send, without those that say who somebody is: everybody may read the playlist.
+fn public_headers(headers: &str) -> String {
+    let is_public = |header: &&str| {
+        let name = header.split('=').next().unwrap_or_default();
+        !["authorization", "cookie"]
+            .iter()
+            .any(|secret| name.eq_ignore_ascii_case(secret))
+    };
+    let public = headers.split('&').filter(is_public);
+    public.collect::<Vec<_>>().join("&")
 }
 
 /// Whether a text is meant as a whole URL rather than as what is added to one.

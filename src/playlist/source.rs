@@ -298,6 +298,24 @@ pub fn split_label(text: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// Cuts off what lists write behind a URL for players that know it from Kodi: `|User-Agent=…&Referer=…`, the headers
+/// that they are to send. A `|` that no name of a header follows is a part of the URL.
+pub fn split_headers(text: &str) -> (&str, Option<&str>) {
+    let is_header = |name: &str| {
+        let plain = ["authorization", "cookie", "origin", "referer"];
+        name.contains('-')
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            || plain.iter().any(|plain| name.eq_ignore_ascii_case(plain))
+    };
+    let found = text.split_once('|').filter(|(_, headers)| {
+        let name = headers.split_once('=').map(|(name, _)| name);
+        name.is_some_and(is_header)
+    });
+    found.map_or((text, None), |(front, headers)| (front, Some(headers)))
+}
+
 /// What a URL of some flowgate or rtp2httpd wraps; `rest` is what stands behind `http://` (playlist spec §8).
 fn wrapped<'a>(rest: &'a str, prefix: &str) -> Option<(Scheme, &'a str)> {
     let (_, path) = rest.split_at_checked(rest.find(['/', '?', '#'])?)?;
@@ -417,6 +435,24 @@ mod tests {
     }
 
     #[test]
+    fn headers_for_players_are_no_part_of_a_url() {
+        for (text, front, headers) in [
+            (
+                "http://h/a?b=1|User-Agent=VLC/3.0&Referer=http://x/",
+                "http://h/a?b=1",
+                Some("User-Agent=VLC/3.0&Referer=http://x/"),
+            ),
+            ("http://h/a|referer=x|y", "http://h/a", Some("referer=x|y")),
+            ("http://h/a|b", "http://h/a|b", None),
+            ("http://h/a?b=1|c=2", "http://h/a?b=1|c=2", None),
+            ("http://h/a|", "http://h/a|", None),
+            ("http://h/a|b/c-d=1", "http://h/a|b/c-d=1", None),
+        ] {
+            assert_eq!(split_headers(text), (front, headers), "{text}");
+        }
+    }
+
+    #[test]
     fn queries_are_merged_as_the_specification_shows() {
         for (configured, asked, merged) in [
             (
@@ -517,7 +553,7 @@ mod tests {
 
         #[test]
         fn no_text_makes_it_panic(text in "(http|rtp|rtsp|https)://(\\PC|[a-z0-9:/?&=$#@\\[\\]{}%.]){0,40}", query in "\\PC{0,20}") {
-            let (front, _) = split_label(&text);
+            let (front, _) = split_label(split_headers(&text).0);
             if let Usability::Usable(source) = Source::read(front, "/tv") {
                 let _ = source.merged(Some(&query));
                 let _ = source.with_fragment(&query);

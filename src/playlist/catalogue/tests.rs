@@ -60,6 +60,47 @@ fn found(catalogue: &Catalogue, target: &str) -> Option<(String, Option<String>)
 }
 
 #[test]
+fn headers_for_players_stay_behind_the_link_except_for_secrets() {
+    let catalogue = read(
+        "#EXTM3U\n#EXTINF:-1 catchup-source=\"http://h/r?s={utc}|User-Agent=A\",One\nhttp://h/a?b=1|User-Agent=A/1&Referer=http://x/\n\
+         #EXTINF:-1,Two\nhttp://h/b$HD|Cookie=s=1&user-agent=A&authorization=Basic%20x\n\
+         #EXTINF:-1,Three\nhttp://h/c|Cookie=s=1\n",
+    );
+    let lines = body(&catalogue);
+    let links: Vec<_> = lines.lines().filter(|line| line.starts_with('B')).collect();
+    assert_eq!(
+        links,
+        [
+            "B/One|User-Agent=A/1&Referer=http://x/",
+            "B/Two/HD$HD|user-agent=A",
+            "B/Three"
+        ]
+    );
+    assert!(
+        lines.contains(" catchup-source=\"B/One/catchup?playseek={utc}\""),
+        "{lines}"
+    );
+    for (target, url, query) in [
+        ("/One", "http://h/a?b=1", None),
+        // A player that knows nothing of it asks for all.
+        (
+            "/One|User-Agent=A/1&Referer=http://x/",
+            "http://h/a?b=1",
+            None,
+        ),
+        ("/Two/HD?c=2|user-agent=A", "http://h/b", Some("c=2")),
+        (
+            "/One/catchup?playseek=1|User-Agent=A",
+            "http://h/r?s={utc}",
+            Some("playseek=1"),
+        ),
+    ] {
+        let expected = (url.to_owned(), query.map(str::to_owned));
+        assert_eq!(found(&catalogue, target), Some(expected), "{target}");
+    }
+}
+
+#[test]
 fn entries_become_links_as_the_specification_shows() {
     let catalogue = read(
         "#EXTM3U\n#EXTINF:-1 tvg-id=\"s1\" group-title=\"Sport\",S One\nrtp://239.9.9.1:5140?fcc=10.0.0.9:15970$4K\n\
