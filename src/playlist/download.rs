@@ -1,6 +1,7 @@
 //! One document from an HTTP server, through redirects: what is asked, and what the answers mean (http-proxy spec
 //! §19). Sans-I/O: heads and bodies in, a document or the next URL out. Time limits are the caller's.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use md5::{Digest, Md5};
@@ -8,6 +9,7 @@ use md5::{Digest, Md5};
 use crate::proto::http::decode_response;
 use crate::proto::origin::{HttpUrl, OriginError};
 use crate::proto::reference::Reference;
+use crate::proto::rewrite::content::{self, ContentError};
 use crate::proto::user_info::UserInfo;
 
 /// Redirects that are followed. Chosen: what browsers allow is twice as much, and nobody needs more than two or three.
@@ -29,7 +31,7 @@ pub struct Validators {
 /// A document that has come whole.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Document {
-    /// As they came.
+    /// As they came, but for content codings; of these a single gzip stays.
     pub bytes: Vec<u8>,
     /// MD5 of the bytes.
     pub digest: [u8; 16],
@@ -80,6 +82,8 @@ pub enum DownloadError {
     },
     /// The head cannot be read.
     Head,
+    /// The server has compressed it in a way that cannot be undone.
+    Content(ContentError),
 }
 
 impl fmt::Display for DownloadError {
@@ -91,6 +95,7 @@ impl fmt::Display for DownloadError {
             Self::Location(error) => write!(f, "the server leads to a wrong URL: {error}"),
             Self::Redirects { limit } => write!(f, "there are more than {limit} redirects"),
             Self::Head => f.write_str("the server's answer makes no sense"),
+            Self::Content(error) => write!(f, "it cannot be decoded: {error}"),
         }
     }
 }
@@ -113,6 +118,8 @@ enum State {
         bytes: Vec<u8>,
         digest: Md5,
         validators: Validators,
+        /// The value of `Content-Encoding`.
+        encoding: String,
     },
     Unchanged,
     Elsewhere(HttpUrl),
@@ -182,7 +189,13 @@ impl Download {
                 if length.is_some_and(|length: usize| length > self.bytes_max) {
                     return Err(self.too_long());
                 }
+                let encoding = text("content-encoding").filter(|names| content::is_coding(names));
+                let encoding = encoding.unwrap_or_default();
+                if !content::can_decode(&encoding) {
+                    return Err(DownloadError::Content(ContentError::Unknown));
+                }
                 State::Body {
+                    encoding,
                     bytes: Vec::new(),
                     digest: Md5::new(),
                     validators: Validators {
@@ -222,7 +235,7 @@ impl Download {
     ///
     /// # Errors
     ///
-    /// `Head` if there was none.
+    /// `Head` if there was none, and `Content` if the body is not what its coding says.
     pub fn finish(self) -> Result<Answer, DownloadError> {
         match self.state {
             State::Asked => Err(DownloadError::Head),
@@ -230,11 +243,23 @@ impl Download {
                 bytes,
                 digest,
                 validators,
-            } => Ok(Answer::Document(Document {
-                bytes,
-                digest: digest.finalize().into(),
-                validators,
-            })),
+                encoding,
+            } => {
+                let decoded = undo_coding(&encoding, &bytes, self.bytes_max)
+                    .map_err(DownloadError::Content)?;
+                let document = match decoded {
+                    Some(decoded) => Document::new(decoded),
+                    None => Document {
+                        bytes,
+                        digest: digest.finalize().into(),
+                        validators: Validators::default(),
+                    },
+                };
+                Ok(Answer::Document(Document {
+                    validators,
+                    ..document
+                }))
+            }
             State::Unchanged => Ok(Answer::Unchanged),
             State::Elsewhere(url) => Ok(Answer::Elsewhere(Box::new(Self {
                 redirects: self.redirects + 1,
@@ -266,8 +291,30 @@ impl Download {
     }
 }
 
+/// The body without its content coding, at most `limit` bytes; `None` if it is to stay as it came.
+///
+/// A guide is kept compressed, whether the server has done that or its file is so; a file that the server has compressed
+/// once more would be understood by nobody. A plain body that claims to be gzip is taken for what it is.
+///
+/// # Errors
+///
+/// Those of [`content::decode_content`].
+fn undo_coding(encoding: &str, body: &[u8], limit: usize) -> Result<Option<Vec<u8>>, ContentError> {
+    if content::is_gzip(encoding) && !content::is_gzip_twice(body) {
+        return Ok(None);
+    }
+    match content::decode_content(encoding, body, limit)? {
+        Cow::Borrowed(_) => Ok(None),
+        Cow::Owned(decoded) => Ok(Some(decoded)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::{GzEncoder, ZlibEncoder};
     use proptest::prelude::*;
 
     use super::*;
@@ -308,6 +355,69 @@ mod tests {
         );
         assert_eq!(second.take_head(b"HTTP/1.1 304 x\r\n\r\n"), Ok(false));
         assert_eq!(second.finish(), Ok(Answer::Unchanged));
+    }
+
+    /// What a document is kept as that comes with this `Content-Encoding`.
+    fn kept(encoding: &str, body: &[u8], bytes_max: usize) -> Result<Document, DownloadError> {
+        let url = HttpUrl::parse("http://h/").expect("a URL");
+        let mut download = Download::new(url, Validators::default(), bytes_max);
+        let head = format!("HTTP/1.1 200 x\r\nETag: \"x\"\r\nContent-Encoding: {encoding}\r\n\r\n");
+        download.take_head(head.as_bytes())?;
+        download.take_body(body)?;
+        match download.finish()? {
+            Answer::Document(document) => Ok(document),
+            answer => panic!("{answer:?}"),
+        }
+    }
+
+    fn compressed(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(plain).expect("memory");
+        encoder.finish().expect("memory")
+    }
+
+    #[test]
+    fn coding_that_nobody_asked_for_is_undone() {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(b"<tv/>").expect("memory");
+        let deflated = encoder.finish().expect("memory");
+        let once = compressed(b"<tv/>");
+        let twice = compressed(&once);
+        for (encoding, body, expected) in [
+            ("", &b"<tv/>"[..], &b"<tv/>"[..]),
+            ("identity", b"<tv/>", b"<tv/>"),
+            ("deflate", &deflated, b"<tv/>"),
+            // Guides are passed on like this.
+            ("gzip", &once, &once),
+            ("", &once, &once),
+            // A file.gz that a server compresses once more.
+            ("gzip", &twice, &once),
+            ("gzip", b"<tv/>", b"<tv/>"),
+            // Some servers name the character set here.
+            ("UTF-8", b"<tv/>", b"<tv/>"),
+        ] {
+            let document = kept(encoding, body, 99).expect("a document");
+            assert_eq!(document.bytes, expected, "{encoding}");
+            let digest = Document::new(expected.to_vec()).digest;
+            assert_eq!(document.digest, digest, "other workers reckon it so");
+            assert_eq!(document.validators.tag.as_deref(), Some("\"x\""));
+        }
+    }
+
+    #[test]
+    fn coding_that_cannot_be_undone_is_told() {
+        for (encoding, error) in [
+            ("br", ContentError::Unknown),
+            ("x, ZSTD", ContentError::Unknown),
+            ("gzip, gzip", ContentError::Unknown),
+            ("deflate", ContentError::Malformed),
+        ] {
+            let error = DownloadError::Content(error);
+            assert_eq!(kept(encoding, b"x\xff<tv/>", 99), Err(error), "{encoding}");
+        }
+        let bomb = compressed(&[&b"\x1f\x8b"[..], &[0; 999]].concat());
+        let error = DownloadError::Content(ContentError::TooLong { limit: 99 });
+        assert_eq!(kept("gzip", &bomb, 99), Err(error));
     }
 
     #[test]

@@ -26,12 +26,9 @@ use crate::playlist::{
     self, Builder, Catalogue, DocumentAddress, Guide, MergeError, Origin, Source, text,
 };
 use crate::proto::origin::HttpUrl;
-use crate::proto::rewrite::content::decode_content;
+use crate::proto::rewrite::content::{GZIP_MAGIC, decode_content};
 use crate::proto::url;
 use crate::proto::user_info::UserInfo;
-
-/// What a compressed document begins with (RFC 1952 §2.3.1).
-const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
 
 /// The channels that there are.
 pub(super) struct Library {
@@ -213,7 +210,7 @@ impl Library {
             list.validators = validators.clone();
             return Ok(false);
         }
-        let encoding = if bytes.starts_with(GZIP_MAGIC) {
+        let encoding = if bytes.starts_with(&GZIP_MAGIC) {
             "gzip"
         } else {
             ""
@@ -371,7 +368,7 @@ impl Reading {
 impl KeptGuide {
     /// Decided by its bytes alone (playlist spec §11.1).
     fn is_gzip(&self) -> bool {
-        self.bytes.starts_with(GZIP_MAGIC)
+        self.bytes.starts_with(&GZIP_MAGIC)
     }
 }
 

@@ -8,6 +8,25 @@ use std::io::{self, Read};
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
+/// What gzip data begins with (RFC 1952 §2.3.1).
+pub const GZIP_MAGIC: [u8; 2] = *b"\x1f\x8b";
+
+/// The codings that there are (the registry of RFC 9110 §16.6.1), `identity` left out, which is none.
+const REGISTERED: &[&str] = &[
+    "aes128gcm",
+    "br",
+    "compress",
+    "dcb",
+    "dcz",
+    "deflate",
+    "exi",
+    "gzip",
+    "pack200-gzip",
+    "x-compress",
+    "x-gzip",
+    "zstd",
+];
+
 /// Why a body could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentError {
@@ -66,6 +85,29 @@ impl Coding {
 /// collected.
 pub fn can_decode(encoding: &str) -> bool {
     Coding::named(encoding).is_some()
+}
+
+/// Whether a `Content-Encoding` value names a coding that there is. Some servers put the name of a character set
+/// there, which changes nothing about the bytes.
+pub fn is_coding(encoding: &str) -> bool {
+    let mut names = encoding.split(',').map(str::trim);
+    names.any(|name| {
+        REGISTERED
+            .iter()
+            .any(|coding| name.eq_ignore_ascii_case(coding))
+    })
+}
+
+/// Whether the codings of a `Content-Encoding` value are gzip and nothing else.
+pub fn is_gzip(encoding: &str) -> bool {
+    matches!(Coding::named(encoding), Some(Coding::Gzip))
+}
+
+/// Whether gzip data holds gzip data again. No more is decoded than it takes to tell.
+pub fn is_gzip_twice(body: &[u8]) -> bool {
+    let mut start = [0; GZIP_MAGIC.len()];
+    let read = MultiGzDecoder::new(body).read_exact(&mut start);
+    read.is_ok() && start == GZIP_MAGIC
 }
 
 /// Decodes a whole body by the value of its `Content-Encoding` header, empty if it has none.
