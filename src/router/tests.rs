@@ -15,9 +15,11 @@ use std::time::Duration;
 
 use super::Router;
 use super::errand::Errand;
+use super::slots::Feed;
 use crate::area::Worker;
+use crate::client::Ended;
 use crate::config::Config;
-use crate::limits::OVERDRAFT_WAIT;
+use crate::limits::{OVERDRAFT_WAIT, PIPED_BODY_BYTES_MIN};
 use crate::net::clock;
 use crate::net::mio::MioNet;
 use crate::net::tls::TlsConfig;
@@ -245,6 +247,48 @@ fn request_that_finds_a_dead_connection_is_made_again() {
     write(&anew, "HTTP/1.1 204 No Content\r\n\r\n");
     let response = bench.read(&client, "\r\n\r\n");
     assert!(response.starts_with("HTTP/1.1 204 "), "{response}");
+}
+
+#[test]
+fn upstream_is_not_blamed_when_its_client_has_left_in_the_same_tick() {
+    let mut bench = Bench::new(Config::default());
+    let (client, origin) = bench.acquainted();
+    write(&client, &bench.request("GET", "/b", "\r\n"));
+    bench.read(&origin, "\r\n\r\n");
+    let length = 16 * PIPED_BODY_BYTES_MIN;
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+    write(&origin, &head);
+    let part = "x".repeat(4096);
+    write(&origin, &part);
+    let piped = |router: &Router| {
+        let mut clients = router.clients.iter();
+        clients.find_map(|(id, sink)| sink.pipe.is_some().then_some(id))
+    };
+    let ticks = (0..TICKS_MAX).find(|_| {
+        bench.tick();
+        piped(&bench.router).is_some()
+    });
+    assert!(ticks.is_some(), "the body comes through no pipe");
+    // A tick in which clients have a turn between two sources, and this one turns out to have left.
+    write(&origin, &part);
+    let router = &mut bench.router;
+    router.wait(Some(TICK_WAIT)).expect("an event");
+    router.note_events();
+    let id = piped(router).expect("a client");
+    let sink = router.clients.get_mut(id).expect("a client");
+    sink.client.close(Ended::Peer);
+    let Feed::Upstream(upstream) = sink.feed else {
+        panic!("it is fed by no upstream")
+    };
+    router.after_turn(id);
+    router.run_upstream(upstream);
+    let feed = router.clients.get(id).map(|sink| &sink.feed);
+    assert!(
+        matches!(feed, Some(Feed::Upstream(_))),
+        "the upstream has failed"
+    );
+    router.reap();
+    assert_eq!((router.clients.len(), router.upstreams.len()), (0, 0));
 }
 
 #[test]

@@ -74,6 +74,12 @@ impl Router {
             }
             return false;
         };
+        if sink.client.is_closed() {
+            // Clients have turns between two sources: it has left in this tick, and will be parted from its upstream
+            // when it is reaped. What it had, a pipe for instance, is no longer there.
+            self.outcomes = outcomes;
+            return false;
+        }
         let grant = source.may_read().then(|| limits.grant(sink));
         let state = source.upstream.state_number();
         source.upstream.run(grant, shared, &mut outcomes);
