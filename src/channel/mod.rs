@@ -151,9 +151,9 @@ impl Channel {
         self.receiver.payload_kind()
     }
 
-    /// Bytes of the buffer that the next turn will want.
+    /// Bytes of the pool that the next turn will want.
     pub fn wanted_bytes(&self, shared: &Shared) -> usize {
-        self.receiver.buffer_bytes(&shared.pool)
+        self.receiver.wanted_bytes(&shared.pool)
     }
 
     /// What a newcomer starts from, unless that is switched off.

@@ -124,6 +124,14 @@ impl Receiver {
             .max(self.layout.body)
     }
 
+    /// Bytes that must be free for the next turn: for that buffer, and at the least for the smallest one that will do and
+    /// a packet copied out of it. Without room for copies nothing could be put in order any more, and what is not in order
+    /// is all that would follow.
+    pub fn wanted_bytes(&self, pool: &Pool) -> usize {
+        self.buffer_bytes(pool)
+            .max(2 * Pool::charge(self.layout.body))
+    }
+
     /// Receives until the socket is empty or the turn has brought enough.
     ///
     /// When much has gathered during a delay, it is not read all at once: it would go to one client after the other
@@ -160,11 +168,13 @@ impl Receiver {
         result.map(|()| received)
     }
 
-    /// A buffer for the rest of the turn; a smaller one where the pool has no such room left.
+    /// A buffer for the rest of the turn; a smaller one where the pool has no room for it and a copied packet.
     fn take_buffer(&self, pool: &Pool) -> Option<PacketMut> {
         let least = self.layout.body.max(BUFFER_BYTES_MIN);
+        let room = pool.live_room();
+        let copy = Pool::charge(self.layout.body);
         let mut bytes = self.buffer_bytes(pool);
-        while bytes > least && !pool.has_room(bytes) {
+        while bytes > least && Pool::charge(bytes) + copy > room {
             bytes = (bytes / 2).max(least);
         }
         pool.take(bytes)
@@ -188,13 +198,16 @@ impl Receiver {
         let mut filled = 0;
         let mut packets = 0;
         let mut sorted = Vec::new();
+        // No more at once than could be copied.
+        let copies = (shared.pool.live_room() / Pool::charge(self.layout.body)).max(1);
         while !received.drained && sorted.is_empty() {
             let layout = self.layout;
             let space = &mut buffer.bytes_mut()[filled..];
-            let wanted = (space.len() / layout.body).min(BATCH_MAX);
+            let wanted = (space.len() / layout.body).min(BATCH_MAX).min(copies);
             if wanted == 0 {
                 break;
             }
+            let space = &mut space[..wanted * layout.body];
             let Io::Done(count) = shared.net.receive(socket, batch, space, layout)? else {
                 received.drained = true;
                 break;

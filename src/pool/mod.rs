@@ -206,6 +206,18 @@ impl Pool {
         self.accounts.exhaustions.get()
     }
 
+    /// Bytes that live media may still be given, in whatever pieces.
+    pub fn live_room(&self) -> usize {
+        self.accounts
+            .live_bytes_max()
+            .saturating_sub(self.accounts.held_bytes.get())
+    }
+
+    /// What a buffer of at least `bytes` bytes takes from the pool.
+    pub fn charge(bytes: usize) -> usize {
+        class_of(bytes).map_or(bytes, |class| BUFFER_BYTES_MIN << class)
+    }
+
     /// Whether [`Pool::take`] would give a buffer of `bytes` now.
     pub fn has_room(&self, bytes: usize) -> bool {
         self.accounts

@@ -301,6 +301,27 @@ fn a_small_buffer_is_used_where_no_large_one_is_left() {
 }
 
 #[test]
+fn a_buffer_leaves_room_for_what_is_copied_out_of_it() {
+    let mut bench = Bench::new(64);
+    let mut receiver = running(&mut bench);
+    let wanted = receiver.buffer_bytes(&bench.shared.pool);
+    let take = |bench: &Bench| bench.shared.pool.take(2048).expect("room");
+    let mut held = Vec::new();
+    while bench.shared.pool.has_room(wanted) {
+        held.push(take(&bench));
+    }
+    held.pop();
+    assert!(bench.shared.pool.has_room(wanted), "by a hair");
+    for sequence in [9, 8, 10] {
+        bench.send(&rtp(sequence, &ts(sequence as u8, 7)));
+    }
+    let expected: Vec<u8> = (8..11).flat_map(|number| ts(number, 7)).collect();
+    assert_eq!(receive(&mut receiver, &mut bench), (expected, 3));
+    assert_eq!(receiver.counters().overrun, 0);
+    drop(held);
+}
+
+#[test]
 fn sorted_packets_follow_the_run_of_the_same_buffer() {
     let mut bench = Bench::new(16_384);
     let mut receiver = running(&mut bench);
