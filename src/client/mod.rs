@@ -136,9 +136,9 @@ pub struct Client {
     sent_bytes: u64,
     /// When the socket last took something, or there was nothing to take.
     progress_at: Instant,
-    /// When it was last looked whether the client takes a body of our own, and what the kernel still had of it then,
-    /// bytes.
-    stall_check: Option<(Instant, usize)>,
+    /// What the kernel still had of a body of our own when it was last looked whether the client takes it, bytes;
+    /// nothing once more has been written.
+    stall_check: Option<usize>,
     /// Present once a stream was asked for.
     flow: Option<Box<Flow>>,
     /// Whatever is answered carries the access cookie: the token came in the query.
@@ -274,12 +274,10 @@ impl Client {
         let left = shared.net.unacknowledged_bytes(self.socket.id);
         let left = left.unwrap_or_default();
         match self.stall_check {
-            Some((at, before)) if at == self.progress_at && left >= before => {
-                self.close(Ended::Stalled);
-            }
+            Some(before) if left >= before => self.close(Ended::Stalled),
             _ => {
                 self.progress_at = shared.now;
-                self.stall_check = Some((shared.now, left));
+                self.stall_check = Some(left);
             }
         }
     }
@@ -553,7 +551,10 @@ impl Client {
         self.sent_bytes += shared.stats.to_clients.bytes - sent_bytes;
         match result {
             Ok(0) => {}
-            Ok(_) => self.progress_at = shared.now,
+            Ok(_) => {
+                self.progress_at = shared.now;
+                self.stall_check = None;
+            }
             Err(_) => return self.close(Ended::Peer),
         }
         if self.state == State::Draining && self.queue.is_empty() {

@@ -7,12 +7,14 @@ use std::time::Duration;
 use super::{Bench, poor, receive};
 use crate::client::resource::{LocalBody, Reply};
 use crate::limits::STALL_CHECK;
-use crate::router::slots::ClientId;
+use crate::net::Edge;
+use crate::router::Router;
+use crate::router::slots::{ClientId, ClientSlot};
 
 /// More than any socket buffer takes at once.
 const BODY_BYTES: usize = 12 << 20;
 
-/// A connection that was answered with a long body.
+/// A connection that was answered with a long body, of which the kernel has what it takes.
 fn answered(bench: &mut Bench) -> (std::net::TcpStream, ClientId, Rc<[u8]>) {
     let client = bench.client();
     while bench.router.clients.is_empty() {
@@ -27,7 +29,10 @@ fn answered(bench: &mut Bench) -> (std::net::TcpStream, ClientId, Rc<[u8]>) {
     let router = &mut bench.router;
     let sink = router.clients.get_mut(id).expect("a client");
     sink.client.answer_resource(reply, &mut router.shared);
-    router.run_client(id);
+    let is_runnable = |router: &Router| router.clients.get(id).is_some_and(ClientSlot::runnable);
+    while is_runnable(router) {
+        router.run_client(id);
+    }
     (client, id, body)
 }
 
@@ -55,6 +60,50 @@ fn reader_that_stops_is_not_waited_for_without_end() {
         assert_eq!(sink.client.is_closed(), is_over);
     }
     assert_eq!(Rc::strong_count(&body), 1, "the body is let go");
+}
+
+/// Lets the client read until more is written to it, at the time that it is.
+fn take_until_written(client: &mut std::net::TcpStream, id: ClientId, router: &mut Router) {
+    client.set_nonblocking(false).expect("it waits");
+    let mut piece = vec![0; 64 << 10];
+    let sent = router.shared.stats.to_clients.bytes;
+    while router.shared.stats.to_clients.bytes == sent {
+        client.read_exact(&mut piece).expect("there is more");
+        let sink = router.clients.get_mut(id).expect("a client");
+        sink.client.note(Edge {
+            readable: false,
+            writable: true,
+            ended: false,
+        });
+        router.run_client(id);
+    }
+}
+
+#[test]
+fn time_of_a_reader_begins_anew_with_what_is_written_to_it() {
+    let mut bench = Bench::new(poor());
+    let (mut client, id, _body) = answered(&mut bench);
+    let router = &mut bench.router;
+    router.shared.now += STALL_CHECK / 4;
+    take_until_written(&mut client, id, router);
+    let sink = router.clients.get(id).expect("a client");
+    let until = router.shared.now + STALL_CHECK / 2;
+    assert_eq!(sink.deadline(), Some(until));
+}
+
+/// What waits in the kernel afterwards may well be more than it was.
+#[test]
+fn reader_that_makes_room_in_the_moment_of_the_check_is_waited_for() {
+    let mut bench = Bench::new(poor());
+    let (mut client, id, _body) = answered(&mut bench);
+    let router = &mut bench.router;
+    router.shared.now += STALL_CHECK / 2;
+    router.run_client(id);
+    take_until_written(&mut client, id, router);
+    router.shared.now += STALL_CHECK / 2;
+    router.run_client(id);
+    let sink = router.clients.get(id).expect("a client");
+    assert!(!sink.client.is_closed());
 }
 
 /// The kernel asks for more only when a good part of what it holds has gone, which a slow reader takes minutes for.
