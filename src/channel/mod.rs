@@ -326,3 +326,96 @@ impl Channel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::limits::NO_DATA_TIMEOUT_DEFAULT;
+    use crate::sim::Bench;
+
+    /// A channel of the group that `bench` sends to.
+    fn joined(bench: &mut Bench) -> Channel {
+        Channel::join(Bench::address(), &mut bench.shared).expect("joined")
+    }
+
+    /// A turn; how many packets it brings.
+    fn run(channel: &mut Channel, bench: &mut Bench) -> Result<u32, ChannelError> {
+        let mut runs = Vec::new();
+        channel.note(Edge {
+            readable: true,
+            writable: false,
+            ended: false,
+        });
+        channel.hurry(bench.shared.now);
+        channel.run(Audience::default(), &mut bench.shared, &mut runs)?;
+        Ok(runs.iter().map(|run| run.packets).sum())
+    }
+
+    fn media() -> Vec<u8> {
+        let mut packet = [0xff; 188];
+        packet[..4].copy_from_slice(&[0x47, 0x1f, 0xff, 0x10]);
+        packet.repeat(7)
+    }
+
+    #[test]
+    fn what_is_lost_for_want_of_a_buffer_is_no_silence() {
+        let mut bench = Bench::new(64);
+        let mut channel = joined(&mut bench);
+        let pool = &bench.shared.pool;
+        let held: Vec<_> = std::iter::from_fn(|| pool.take(2048)).collect();
+        for _ in 0..3 {
+            bench.pass(NO_DATA_TIMEOUT_DEFAULT / 2);
+            bench.send(&media());
+            assert_eq!(run(&mut channel, &mut bench).expect("it goes on"), 0);
+        }
+        drop(held);
+        bench.pass(NO_DATA_TIMEOUT_DEFAULT);
+        assert!(run(&mut channel, &mut bench).is_err());
+    }
+
+    #[test]
+    fn whoever_looks_for_the_silence_is_told_of_all_that_was_no_media() {
+        let mut bench = Bench::new(64);
+        let mut channel = joined(&mut bench);
+        bench.send(b"neither RTP nor MPEG-TS");
+        // An RTP header whose CSRCs reach past the end.
+        bench.send(&[0x8f, 33, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7]);
+        assert_eq!(run(&mut channel, &mut bench).expect("it waits"), 0);
+        let Counters {
+            foreign, malformed, ..
+        } = channel.counters();
+        assert_eq!((foreign, malformed), (1, 1));
+        bench.pass(NO_DATA_TIMEOUT_DEFAULT);
+        let error = run(&mut channel, &mut bench).expect_err("nothing came");
+        assert!(error.to_string().ends_with(": 2"), "{error}");
+    }
+
+    #[test]
+    fn the_membership_is_not_renewed_while_media_flows() {
+        let mut bench = Bench::new(64);
+        let mut channel = joined(&mut bench);
+        bench.pass(RENEW_WAIT / 2);
+        bench.send(&media());
+        assert_eq!(run(&mut channel, &mut bench).expect("received"), 1);
+        assert_eq!(channel.renew_at, bench.shared.now + RENEW_WAIT);
+    }
+
+    #[test]
+    fn a_shorter_interval_of_refreshes_counts_at_once_and_a_longer_one_next_time() {
+        let mut bench = Bench::new(64);
+        let mut channel = joined(&mut bench);
+        for (seconds, due) in [(100, 100), (30, 30), (60, 30)] {
+            let config = Config {
+                mcast_rejoin_interval: Some(Duration::from_secs(seconds)),
+                ..Config::default()
+            };
+            bench.shared.config = Rc::new(config);
+            channel.reconfigure(&bench.shared);
+            let due = bench.shared.now + Duration::from_secs(due);
+            assert_eq!(channel.rejoin_at, Some(due));
+        }
+    }
+}

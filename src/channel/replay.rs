@@ -84,3 +84,51 @@ fn copy(tables: &[u8], pool: &Pool) -> Option<Packet> {
     packet.bytes_mut()[..tables.len()].copy_from_slice(tables);
     Some(packet.freeze(tables.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Bench;
+
+    const RUN_BYTES: usize = 1316;
+
+    /// Gives a ring for `bytes_max` bytes a start and then `count` runs, each in a buffer of its own.
+    fn replay(bytes_max: usize, count: usize, pool: &Pool) -> Replay {
+        let mut replay = Replay::new(bytes_max);
+        for number in 0..=count {
+            let run = Run {
+                view: pool.take(RUN_BYTES).expect("room").freeze(RUN_BYTES),
+                packets: 1,
+                start: (number == 0).then_some(188),
+            };
+            replay.keep(&run, &[0x47; 376], pool);
+        }
+        replay
+    }
+
+    #[test]
+    fn more_than_may_be_pinned_is_not_kept() {
+        let pool = Bench::new(1024).shared.pool;
+        let run = replay(1 << 20, 0, &pool).held_bytes();
+        assert!(run >= RUN_BYTES);
+        assert_eq!(replay(3 * run, 2, &pool).held_bytes(), 3 * run);
+        let outgrown = replay(3 * run, 3, &pool);
+        assert!(outgrown.start().is_none());
+        assert_eq!((outgrown.held_bytes(), pool.held_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_buffer_is_counted_once_however_many_runs_lie_in_it() {
+        let pool = Bench::new(1024).shared.pool;
+        let mut replay = replay(1 << 20, 0, &pool);
+        let (_, mut runs) = replay.start().expect("a start");
+        let rest = Run {
+            start: None,
+            ..runs.next().expect("a run").clone()
+        };
+        drop(runs);
+        let before = replay.held_bytes();
+        replay.keep(&rest, &[], &pool);
+        assert_eq!(replay.held_bytes(), before);
+    }
+}

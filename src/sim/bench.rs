@@ -8,6 +8,7 @@ use super::net::SimNet;
 use super::scenario::group;
 use super::world::{Faults, World};
 use crate::config::Config;
+use crate::net::GroupAddress;
 
 /// What a channel's receiver needs around it: a pool, a clock, and a group whose datagrams the test sends.
 pub(crate) struct Bench {
@@ -28,16 +29,21 @@ impl Bench {
         };
         let net = Box::new(SimNet(Rc::clone(&world)));
         let mut shared = crate::shared::Shared::new(net, Rc::new(config));
-        let address = crate::net::GroupAddress {
-            group: group(0),
-            source: None,
-            interface: None,
-        };
-        let socket = shared.net.join(&address, 8 << 20).expect("joined").socket;
+        let socket = shared.net.join(&Self::address(), 8 << 20);
+        let socket = socket.expect("joined").socket;
         Self {
             shared,
             socket,
             world,
+        }
+    }
+
+    /// The group.
+    pub(crate) fn address() -> GroupAddress {
+        GroupAddress {
+            group: group(0),
+            source: None,
+            interface: None,
         }
     }
 

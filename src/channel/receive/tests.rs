@@ -96,6 +96,26 @@ fn csrcs_extensions_and_padding_amid_plain_packets_are_cut_away() {
 }
 
 #[test]
+fn packets_of_another_source_are_no_part_of_the_run() {
+    let mut bench = Bench::new(1024);
+    let mut receiver = running(&mut bench);
+    for sequence in 8..12 {
+        let mut packet = rtp(sequence, &ts(sequence as u8, 7));
+        // The last byte of the SSRC.
+        packet[11] += u8::from(sequence == 10);
+        bench.send(&packet);
+    }
+    let expected: Vec<u8> = [8, 9, 11]
+        .iter()
+        .flat_map(|number| ts(*number, 7))
+        .collect();
+    let (mut bytes, _) = receive(&mut receiver, &mut bench);
+    bench.pass(HOLE_WAIT);
+    bytes.extend(receive(&mut receiver, &mut bench).0);
+    assert!(bytes == expected, "a stranger's packet is among them");
+}
+
+#[test]
 fn sizes_may_change_in_the_middle_of_a_batch() {
     let mut bench = Bench::new(1024);
     let mut receiver = running(&mut bench);
