@@ -124,8 +124,10 @@ mod tests {
 
     use super::*;
     use crate::arena::Id;
+    use crate::channel::Channel;
     use crate::net::Peer;
     use crate::sim::Bench;
+    use crate::status::rate::Rate;
 
     /// A client on a channel, in a pool where its limit is some eighty runs.
     struct Seat {
@@ -222,6 +224,49 @@ mod tests {
         assert!(!seat.pass(None));
         seat.bench.pass(RESUME_WAIT);
         assert!(seat.pass(None));
+    }
+
+    #[test]
+    fn what_comes_while_there_is_no_memory_for_a_head_is_counted() {
+        let mut bench = Bench::new(512);
+        let shared = &mut bench.shared;
+        let channel = Channel::join(Bench::address(), shared).expect("joined");
+        let mut clients = Arena::new();
+        let mut client = Client::new(bench.socket, Peer::Unix, shared.now);
+        client.await_stream();
+        let id = clients.insert(ClientSlot::new(client));
+        let mut slot = ChannelSlot {
+            channel,
+            subscribers: vec![Subscriber {
+                client: id,
+                gate: Gate::Waiting,
+                credit: 0,
+            }],
+            head: None,
+            lingering_since: None,
+            joined_at: shared.now,
+            rate: Rate::new(0, shared.now),
+            queued: false,
+            armed: None,
+        };
+        let media = Run {
+            view: shared.pool.take(2048).expect("room").freeze(1316),
+            packets: 3,
+            start: None,
+        };
+        let pool = &shared.pool;
+        let held: Vec<_> = std::iter::from_fn(|| pool.take_reserved(1)).collect();
+        let limits = Limits::new(pool, 1);
+        let mut run = RunQueue::default();
+        let runs = [media];
+        deliver(&mut slot, &runs, limits, &mut clients, &mut run, shared);
+        assert_eq!(shared.stats.packets_dropped, 3);
+        assert_eq!(shared.stats.bytes_dropped, 1316);
+        drop(held);
+        deliver(&mut slot, &runs, limits, &mut clients, &mut run, shared);
+        assert_eq!(shared.stats.packets_dropped, 3);
+        let sink = clients.get(id).expect("a client");
+        assert!(sink.client.queued_bytes() > 1316, "a head and the media");
     }
 
     #[test]

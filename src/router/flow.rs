@@ -363,17 +363,81 @@ fn shed_largest_queue(clients: &mut Arena<ClientSlot>, shared: &mut Shared) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+    use std::rc::Rc;
+
     use crate::arena::Id;
     use crate::client::Client;
     use crate::limits::BODY_WAIT;
-    use crate::net::Peer;
+    use crate::net::{Edge, Peer, SocketId};
     use crate::pool::Run;
     use crate::proto::http::{Framing, Relay};
     use crate::router::slots::ClientPipe;
     use crate::sim::Bench;
+    use crate::upstream::{Outcome, Upstream};
 
     fn sink(bench: &Bench) -> ClientSlot {
         ClientSlot::new(Client::new(bench.socket, Peer::Unix, bench.shared.now))
+    }
+
+    /// Its client uploads a body.
+    fn uploading(bench: &Bench) -> ClientSlot {
+        let mut sink = sink(bench);
+        sink.client.await_stream();
+        let (body, now) = (Framing::Length(10), bench.shared.now);
+        sink.client.begin_body(body, Relay::AsFramed, now);
+        sink
+    }
+
+    /// An upstream that has nothing to do, and tells when reading last went on.
+    struct Silent {
+        resumed_at: Rc<Cell<Option<Instant>>>,
+    }
+
+    impl Upstream for Silent {
+        fn visit_sockets(&self, _: &mut dyn FnMut(SocketId)) {}
+
+        fn note(&mut self, _: SocketId, _: Edge) {}
+
+        fn runnable(&self, _: bool) -> bool {
+            false
+        }
+
+        fn deadline(&self, _: bool, _: &Shared) -> Option<Instant> {
+            None
+        }
+
+        fn state_number(&self) -> u8 {
+            0
+        }
+
+        fn transport(&self) -> &'static str {
+            "tcp"
+        }
+
+        fn is_closed(&self) -> bool {
+            false
+        }
+
+        fn run(&mut self, _: Option<Grant>, _: &mut Shared, _: &mut Vec<Outcome>) {}
+
+        fn close(&mut self) -> Vec<SocketId> {
+            Vec::new()
+        }
+
+        fn resume(&mut self, now: Instant) {
+            self.resumed_at.set(Some(now));
+        }
+    }
+
+    /// One for `client`, and when reading it last went on.
+    fn source(client: ClientId, now: Instant) -> (UpstreamSlot, Rc<Cell<Option<Instant>>>) {
+        let resumed_at = Rc::default();
+        let upstream = Silent {
+            resumed_at: Rc::clone(&resumed_at),
+        };
+        let slot = UpstreamSlot::new(Box::new(upstream), "tv.home:80".into(), client, now);
+        (slot, resumed_at)
     }
 
     #[test]
@@ -390,16 +454,76 @@ mod tests {
     #[test]
     fn time_that_an_upload_was_held_does_not_count_against_it() {
         let mut bench = Bench::new(1024);
-        let mut sink = sink(&bench);
-        sink.client.await_stream();
-        let body = Framing::Length(10);
-        sink.client
-            .begin_body(body, Relay::AsFramed, bench.shared.now);
+        let mut sink = uploading(&bench);
         hold_upload(&mut sink);
         assert_eq!(sink.deadline(), None);
         bench.pass(2 * BODY_WAIT);
         begin_upload(&mut sink, bench.shared.now);
         assert_eq!(sink.deadline(), Some(bench.shared.now + BODY_WAIT));
+    }
+
+    #[test]
+    fn time_that_the_upstream_was_full_does_not_count_against_an_upload() {
+        let mut bench = Bench::new(1024);
+        let mut sink = uploading(&bench);
+        let (client, mut run) = (Id::from_parts(0, 0), RunQueue::default());
+        let (source, _) = source(client, bench.shared.now);
+        pause_upload(&mut sink, &mut bench.shared);
+        assert_eq!(sink.deadline(), None);
+        bench.pass(2 * BODY_WAIT);
+        let limits = Limits::new(&bench.shared.pool, 1);
+        on_upstream_drain(&source, &mut sink, &mut run, limits, bench.shared.now);
+        assert_eq!(sink.deadline(), Some(bench.shared.now + BODY_WAIT));
+    }
+
+    #[test]
+    fn upload_whose_upstream_has_ended_is_not_held_any_more() {
+        let mut bench = Bench::new(1024);
+        let mut clients = Arena::new();
+        let id = clients.insert(uploading(&bench));
+        let sink = clients.get_mut(id).expect("a client");
+        pause_upload(sink, &mut bench.shared);
+        assert!(!sink.body_allowed());
+        unlink(id, &mut clients, bench.shared.now);
+        assert!(clients.get(id).is_some_and(ClientSlot::body_allowed));
+    }
+
+    /// Its time was not counted while it was held, and its turn arms it.
+    #[test]
+    fn upstream_that_goes_on_has_a_turn_even_if_it_brings_nothing() {
+        let mut bench = Bench::new(1024);
+        let mut upstreams = Arena::new();
+        let (source, resumed_at) = source(Id::from_parts(0, 0), bench.shared.now);
+        let id = upstreams.insert(source);
+        let source = upstreams.get_mut(id).expect("an upstream");
+        let mut sink = sink(&bench);
+        sink.feed = Feed::Upstream(id);
+        pause(&mut sink, source, &mut bench.shared);
+        bench.pass(BODY_WAIT);
+        let mut run = RunQueue::default();
+        let limits = Limits::new(&bench.shared.pool, 1);
+        let now = bench.shared.now;
+        on_client_drain(&mut sink, &mut upstreams, &mut run, limits, now);
+        assert_eq!(resumed_at.get(), Some(now));
+        assert_eq!(run.pop_source(), Some(Entity::Upstream(id)));
+    }
+
+    #[test]
+    fn upstream_that_waited_for_memory_goes_on_when_there_is_some() {
+        let mut bench = Bench::new(1024);
+        let (mut clients, mut upstreams) = (Arena::new(), Arena::new());
+        let (source, resumed_at) = source(Id::from_parts(0, 0), bench.shared.now);
+        let id = upstreams.insert(source);
+        let mut waiters = Waiters::default();
+        let source = upstreams.get_mut(id).expect("an upstream");
+        waiters.park(Entity::Upstream(id), &mut source.starved);
+        bench.pass(BODY_WAIT);
+        let mut run = RunQueue::default();
+        let shared = &bench.shared;
+        waiters.wake(shared, 1, &mut clients, &mut upstreams, &mut run);
+        assert_eq!(resumed_at.get(), Some(shared.now));
+        assert_eq!(run.pop_source(), Some(Entity::Upstream(id)));
+        assert!(waiters.is_empty());
     }
 
     #[test]

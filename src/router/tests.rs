@@ -7,6 +7,7 @@ mod news;
 mod resource;
 mod rtsp;
 mod status;
+mod waits;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,17 +15,23 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Router;
+use super::close::CloseReason;
 use super::errand::Errand;
-use super::slots::Feed;
+use super::slots::{ClientPipe, Feed, IdleSlot};
 use crate::area::Worker;
+use crate::arena::Id;
 use crate::client::Ended;
 use crate::config::Config;
-use crate::limits::{OVERDRAFT_WAIT, PIPED_BODY_BYTES_MIN};
+use crate::limits::{
+    CONNECTIONS_READING_MAX, IDLE_CONNECTIONS_MAX, OVERDRAFT_WAIT, PIPED_BODY_BYTES_MIN,
+};
 use crate::net::clock;
 use crate::net::mio::MioNet;
 use crate::net::tls::TlsConfig;
-use crate::net::{Listener, Place};
+use crate::net::{Listener, Place, Watched};
 use crate::pool::PacketMut;
+use crate::upstream::UpstreamError;
+use crate::upstream::connection::Connection;
 
 /// Ticks within which whatever is expected must have happened.
 const TICKS_MAX: usize = 100;
@@ -318,6 +325,67 @@ fn request_that_cannot_be_made_again_gets_a_new_connection() {
 }
 
 #[test]
+fn connection_used_last_is_used_first_and_the_oldest_gives_way() {
+    let mut bench = Bench::new(Config::default());
+    let _both = bench.acquainted();
+    let address = bench.origin.local_addr().expect("an address");
+    let router = &mut bench.router;
+    let (_, slot) = router.idles.iter().next().expect("one is kept");
+    let oldest = slot.connection.socket();
+    let destination = Rc::clone(&slot.destination);
+    let mut newest = oldest;
+    for _ in 0..IDLE_CONNECTIONS_MAX {
+        let shared = &mut router.shared;
+        shared.now += Duration::from_millis(1);
+        newest = shared.net.connect(address, None).expect("a socket");
+        let connection = Connection::new(Watched::new(newest), None, shared);
+        router.keep(connection.expect("plain"), Rc::clone(&destination));
+    }
+    assert_eq!(router.idles.len(), IDLE_CONNECTIONS_MAX);
+    let is_oldest = |slot: &IdleSlot| slot.connection.socket() == oldest;
+    assert!(!router.idles.iter().any(|(_, slot)| is_oldest(slot)));
+    let used = router.take_kept(&destination).expect("one is kept");
+    assert_eq!(used.socket(), newest);
+}
+
+#[test]
+fn oldest_connection_without_a_request_gives_way() {
+    let mut bench = Bench::new(Config::default());
+    let _client = bench.client();
+    while bench.router.clients.is_empty() {
+        bench.tick();
+    }
+    let router = &mut bench.router;
+    let (id, _) = router.clients.iter().next().expect("a client");
+    // The others would take many descriptors.
+    let nobody = Id::from_parts(u32::MAX, 0);
+    for number in 1..=CONNECTIONS_READING_MAX as u64 {
+        let sink = router.clients.get(id).expect("a client");
+        assert!(!sink.client.is_closed());
+        router.reading.insert(router.next_reading + number, nobody);
+        router.after_turn(id);
+    }
+    let sink = router.clients.get(id).expect("not reaped yet");
+    assert!(sink.client.is_closed());
+}
+
+#[test]
+fn pipe_that_was_emptied_may_hold_as_much_as_ever() {
+    let mut bench = Bench::new(Config::default());
+    let (_client, _origin) = endless(&mut bench);
+    let router = &mut bench.router;
+    let new = ClientPipe::new(router.shared.net.open_pipe().expect("a pipe"));
+    let (id, sink) = router.clients.iter_mut().next().expect("a client");
+    sink.pipe = Some(ClientPipe {
+        bytes_max: 1,
+        ..new
+    });
+    router.flush_client(id);
+    let sink = router.clients.get(id).expect("a client");
+    assert_eq!(sink.pipe, Some(new));
+}
+
+#[test]
 fn farewell_that_comes_with_the_response_is_noticed() {
     let mut bench = Bench::new(Config::default());
     let client = bench.client();
@@ -347,6 +415,51 @@ fn body_that_ends_with_the_connection_is_whole() {
     assert_eq!(bench.read_to_end(&client), "the end");
 }
 
+/// A client with a part of a body that lasts up to the close, and its origin.
+fn endless(bench: &mut Bench) -> (TcpStream, TcpStream) {
+    let client = bench.client();
+    write(&client, &bench.request("GET", "/a", "\r\n"));
+    let origin = bench.accept();
+    bench.read(&origin, "\r\n\r\n");
+    write(&origin, "HTTP/1.0 200 OK\r\n\r\na part");
+    bench.read(&client, "\r\n\r\na part");
+    (client, origin)
+}
+
+/// How a stream of which nothing more comes has ended.
+fn end(bench: &mut Bench, mut stream: &TcpStream) -> Result<(), ErrorKind> {
+    bench.until(|| match stream.read(&mut [0]) {
+        Ok(0) => Some(Ok(())),
+        Ok(_) => panic!("something comes"),
+        Err(error) => Some(Err(error.kind())).filter(|end| *end != Err(ErrorKind::WouldBlock)),
+    })
+}
+
+fn reset(stream: TcpStream) {
+    let socket = socket2::SockRef::from(&stream);
+    socket.set_linger(Some(Duration::ZERO)).expect("a socket");
+}
+
+#[test]
+fn body_that_breaks_off_does_not_look_whole() {
+    let mut bench = Bench::new(Config::default());
+    let (client, origin) = endless(&mut bench);
+    reset(origin);
+    assert_eq!(end(&mut bench, &client), Err(ErrorKind::ConnectionReset));
+}
+
+/// As many servers end what they send over TLS.
+#[test]
+fn body_that_ends_without_a_farewell_is_not_broken_off() {
+    let mut bench = Bench::new(Config::default());
+    let (client, _origin) = endless(&mut bench);
+    let (id, _) = bench.router.clients.iter().next().expect("a client");
+    bench.router.detach(id);
+    let error = UpstreamError::Io(ErrorKind::UnexpectedEof.into());
+    bench.router.end_stream(id, &CloseReason::Upstream(error));
+    assert_eq!(end(&mut bench, &client), Ok(()));
+}
+
 #[test]
 fn playlist_that_ends_with_a_reset_is_answered_with_502() {
     let mut bench = Bench::new(Config::default());
@@ -361,10 +474,10 @@ fn playlist_that_ends_with_a_reset_is_answered_with_502() {
         write(&origin, "HTTP/1.0 200 OK\r\n\r\n#EXTM3U\nb\n");
         // So that the router has read it all.
         bench.tick();
-        let abrupt = resets.then_some(Duration::ZERO);
-        let socket = socket2::SockRef::from(&origin);
-        socket.set_linger(abrupt).expect("a socket");
-        drop(origin);
+        match resets {
+            true => reset(origin),
+            false => drop(origin),
+        }
         let answer = bench.read_to_end(&client);
         let status = format!("HTTP/1.1 {status}\r\n");
         assert!(
@@ -391,6 +504,21 @@ fn early_response_to_an_upload_arrives() {
     let response = bench.read_to_end(&client);
     assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
     assert!(response.contains("\r\nConnection: close\r\n"), "{response}");
+}
+
+/// Its next request would be taken for the rest of the body.
+#[test]
+fn connection_whose_request_is_incomplete_is_not_used_again() {
+    let mut bench = Bench::new(Config::default());
+    let client = bench.client();
+    let rest = "Content-Length: 1000000\r\n\r\nbegin";
+    write(&client, &bench.request("POST", "/a", rest));
+    let origin = bench.accept();
+    bench.read(&origin, "begin");
+    write(&origin, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    bench.read(&client, "\r\n\r\nok");
+    assert_eq!(bench.router.idles.len(), 0);
+    assert_eq!(bench.read_to_end(&origin), "");
 }
 
 #[test]
@@ -512,8 +640,9 @@ fn playlist_that_outgrows_the_memory_is_answered_with_503() {
     write(&client, &bench.request("GET", "/a.m3u8", "\r\n"));
     let origin = bench.accept();
     bench.read(&origin, "\r\n\r\n");
-    let playlist = "a\n".repeat(15_000);
-    let length = playlist.len();
+    let playlist = "a\n".repeat(bench.router.shared.pool.bytes_max());
+    // It does not end, so that nothing but what has been gathered already can be too much.
+    let length = playlist.len() + 1;
     write(
         &origin,
         &format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{playlist}"),

@@ -718,6 +718,20 @@ fn names_are_looked_up() {
     assert!(answer.contains(&unknown), "{answer}");
 }
 
+#[test]
+fn look_up_for_a_client_that_has_gone_is_forgotten() {
+    let mut bench = Bench::new(Config::default());
+    let _client = bench.ask("GET", "localhost:1", "");
+    bench.work(|router| !router.lookups.is_empty());
+    let router = &mut bench.router;
+    let (id, _) = router.upstreams.iter().next().expect("an upstream");
+    router.part(id);
+    router.run_upstream(id);
+    router.reap();
+    assert!(router.upstreams.is_empty());
+    assert!(router.lookups.is_empty());
+}
+
 /// What a server does in place of an answer.
 #[derive(Clone, Copy)]
 enum Fault {

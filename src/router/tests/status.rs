@@ -1,10 +1,11 @@
 //! The status over real sockets: what viewers are told, and what they may ask for.
 
+use std::io::ErrorKind;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Bench, TICKS_MAX, receive, write};
+use super::{Bench, TICKS_MAX, paused, receive, write};
 use crate::area::{Area, Seat, Worker};
 use crate::config::Config;
 use crate::limits::{EVENT_INTERVAL_MIN, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, STATUS_INTERVAL};
@@ -12,6 +13,8 @@ use crate::net::mio::MioNet;
 use crate::net::tls::TlsConfig;
 use crate::net::{Listener, Net, Place};
 use crate::router::Router;
+use crate::router::close::CloseReason;
+use crate::upstream::UpstreamError;
 
 /// A client that is being sent a body without end, and the origin's side of it.
 fn served(bench: &mut Bench) -> (TcpStream, TcpStream) {
@@ -182,6 +185,19 @@ fn every_byte_of_a_client_is_counted_once_and_no_secret_is_told() {
         sent + 3
     );
     assert!(metrics.contains(&sample), "{metrics}");
+}
+
+#[test]
+fn a_client_whose_stream_has_broken_off_is_told_as_failed() {
+    let mut bench = Bench::new(Config::default());
+    let (_client, _origin) = paused(&mut bench);
+    assert!(!snapshot(&mut bench).contains("\"state\":30,"));
+    let (id, _) = bench.router.clients.iter().next().expect("a client");
+    bench.router.detach(id);
+    let error = UpstreamError::Io(ErrorKind::ConnectionReset.into());
+    bench.router.end_stream(id, &CloseReason::Upstream(error));
+    let json = snapshot(&mut bench);
+    assert!(json.contains("\"state\":30,"), "{json}");
 }
 
 #[test]
