@@ -399,6 +399,16 @@ mod tests {
     }
 
     #[test]
+    fn no_counter_is_told_under_two_names() {
+        let worker = examples::worker();
+        let mut values = BTreeSet::new();
+        for (name, kind, _, value) in WORKER_METRICS {
+            let is_new = values.insert(value(&worker));
+            assert!(is_new || *kind == "gauge", "{name} is told twice");
+        }
+    }
+
+    #[test]
     fn counters_agree_with_the_json() {
         let worker = examples::worker();
         let workers = [worker.clone()];

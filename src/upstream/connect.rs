@@ -229,6 +229,7 @@ fn alternate_families(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::Bench;
 
     #[test]
     fn families_take_turns() {
@@ -237,5 +238,14 @@ mod tests {
         assert_eq!(alternate_families(&[a, b, c, d]), [a, c, b, d]);
         assert_eq!(alternate_families(&[c, a]), [c, a]);
         assert!(alternate_families(&[]).is_empty());
+    }
+
+    #[test]
+    fn no_more_addresses_are_tried_than_the_limit() {
+        let address = |number: usize| SocketAddr::from(([192, 0, 2, number as u8], 1));
+        let many: Vec<SocketAddr> = (0..2 * ADDRESSES_MAX).map(address).collect();
+        let now = Bench::new(64).shared.now;
+        let connecting = Connecting::new(&many, None, CONNECT_OVERLAP, now);
+        assert_eq!(connecting.waiting, &many[..ADDRESSES_MAX]);
     }
 }

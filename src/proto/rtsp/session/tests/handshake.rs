@@ -19,6 +19,7 @@ fn handshake_is_exact_to_the_byte() {
         talk.connect(),
         ["connect 192.0.2.1:8554", &request("OPTIONS", 1, "")]
     );
+    assert_eq!(talk.session.state_number(), 11);
     assert_eq!(
         talk.answer(200, "Public: DESCRIBE\r\n"),
         [request(

@@ -32,6 +32,8 @@ fn udp_media_is_probed_for_received_and_reported() {
         said.iter().filter(|text| text.contains("84 bytes")).count(),
         3
     );
+    let reports = said.iter().filter(|text| text.contains("52 bytes"));
+    assert_eq!(reports.count(), 5);
     let said = talk.close();
     assert_eq!(said[0], "close sockets");
     assert!(said[1].starts_with("send TEARDOWN "));
