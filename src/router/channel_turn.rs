@@ -21,6 +21,7 @@ impl Router {
                 &mut self.clients,
                 &mut self.channels,
                 &mut self.shared,
+                &mut self.run,
             );
         }
         let limits = self.limits();

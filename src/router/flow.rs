@@ -321,9 +321,10 @@ pub fn reclaim(
     clients: &mut Arena<ClientSlot>,
     channels: &mut Arena<ChannelSlot>,
     shared: &mut Shared,
+    run: &mut RunQueue,
 ) {
     while !shared.pool.has_room(wanted) {
-        if !forget_largest_replay(channels, shared) && !shed_largest_queue(clients, shared) {
+        if !forget_largest_replay(channels, shared) && !shed_largest_queue(clients, shared, run) {
             return;
         }
     }
@@ -347,17 +348,24 @@ fn forget_largest_replay(channels: &mut Arena<ChannelSlot>, shared: &mut Shared)
     true
 }
 
-fn shed_largest_queue(clients: &mut Arena<ClientSlot>, shared: &mut Shared) -> bool {
+fn shed_largest_queue(
+    clients: &mut Arena<ClientSlot>,
+    shared: &mut Shared,
+    run: &mut RunQueue,
+) -> bool {
     let largest = clients
         .iter_mut()
         .filter(|(_, slot)| slot.client.queue().can_shed())
         .max_by_key(|(_, slot)| slot.client.held_bytes());
-    let Some((_, sink)) = largest else {
+    let Some((id, sink)) = largest else {
         return false;
     };
     let half = sink.client.held_bytes() / 2;
     shared.stats.reclaims += 1;
-    sink.client.shed(half, &mut shared.stats).packets > 0
+    let gap = sink.client.shed(half, &mut shared.stats);
+    // One whose stream is over only had that to wait for.
+    run.push_if(sink.runnable(), Entity::Client(id), &mut sink.queued);
+    gap.packets > 0
 }
 
 #[cfg(test)]
@@ -438,6 +446,20 @@ mod tests {
         };
         let slot = UpstreamSlot::new(Box::new(upstream), "tv.home:80".into(), client, now);
         (slot, resumed_at)
+    }
+
+    /// Has a client hold this many runs of live media.
+    fn hold(sink: &mut ClientSlot, runs: usize, bench: &Bench) {
+        for _ in 0..runs {
+            let view = bench.shared.pool.take(2048).expect("room").freeze(1316);
+            let (packets, start) = (1, None);
+            let media = Run {
+                view,
+                packets,
+                start,
+            };
+            sink.client.push_run(&media, bench.shared.now);
+        }
     }
 
     #[test]
@@ -532,22 +554,30 @@ mod tests {
         let mut clients = Arena::new();
         let ids = [1, 9, 3].map(|runs| {
             let mut sink = sink(&bench);
-            for _ in 0..runs {
-                let view = bench.shared.pool.take(2048).expect("room").freeze(1316);
-                let (packets, start) = (1, None);
-                let media = Run {
-                    view,
-                    packets,
-                    start,
-                };
-                sink.client.push_run(&media, bench.shared.now);
-            }
+            hold(&mut sink, runs, &bench);
             clients.insert(sink)
         });
-        assert!(shed_largest_queue(&mut clients, &mut bench.shared));
+        let (shared, run) = (&mut bench.shared, &mut RunQueue::default());
+        assert!(shed_largest_queue(&mut clients, shared, run));
         let held = ids.map(|id| clients.get(id).expect("a client").client.held_bytes());
         assert_eq!(held, [2048, 4 * 2048, 3 * 2048]);
         assert_eq!(bench.shared.stats.packets_dropped, 5);
+    }
+
+    #[test]
+    fn who_loses_the_rest_of_its_stream_has_a_turn() {
+        let mut bench = Bench::new(1024);
+        let mut clients = Arena::new();
+        let mut sink = sink(&bench);
+        sink.client.await_stream();
+        hold(&mut sink, 1, &bench);
+        sink.client.end();
+        let id = clients.insert(sink);
+        let is_queued = |clients: &Arena<ClientSlot>| clients.get(id).expect("a client").queued;
+        assert!(!is_queued(&clients), "its socket takes nothing");
+        let (shared, run) = (&mut bench.shared, &mut RunQueue::default());
+        assert!(shed_largest_queue(&mut clients, shared, run));
+        assert!(is_queued(&clients));
     }
 
     #[test]

@@ -41,6 +41,7 @@ impl Router {
                 &mut self.clients,
                 &mut self.channels,
                 &mut self.shared,
+                &mut self.run,
             );
         }
     }
