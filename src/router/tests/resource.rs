@@ -2,12 +2,12 @@
 
 use std::io::Read;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Bench, poor, receive};
 use crate::client::resource::{LocalBody, Reply};
 use crate::limits::STALL_CHECK;
-use crate::net::Edge;
+use crate::net::{Edge, clock};
 use crate::router::Router;
 use crate::router::slots::{ClientId, ClientSlot};
 
@@ -118,8 +118,8 @@ fn reader_that_takes_a_little_is_waited_for() {
     let mut before = usize::MAX;
     for _ in 0..4 {
         // The kernel takes its time to tell the other end of the room that reading makes, on a busy machine more so.
-        let until = Instant::now() + Duration::from_secs(30);
-        let mut tries = std::iter::from_fn(|| (Instant::now() < until).then_some(()));
+        let until = clock::now() + Duration::from_secs(30);
+        let mut tries = std::iter::from_fn(|| (clock::now() < until).then_some(()));
         let less = tries.find_map(|()| {
             let _ = client.read(&mut piece);
             let sink = bench.router.clients.get(id)?;
